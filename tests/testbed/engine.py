@@ -8,7 +8,7 @@ An ordinary Linux machine needs nothing special. Two things that CI machines lac
   of its own whose /sys/fs/cgroup is cgroup2. The namespace is kept in a file, because podman finds its containers'
   networks only from the namespace that started them; the machine's own mounts are never touched.
 - CAP_SYS_RESOURCE: nothing may raise a limit, and crun cannot set up device rules. Podman then leaves cgroups and
-  limits alone, and a wrapper around crun gives every container a cgroup of its own, for two systemds would fight over one.
+  limits alone, and a wrapper around crun gives every container a cgroup of its own: two systemds would fight over one.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Host:
 
     @property
     def mac_address(self) -> str:
-        """Its hardware address. It follows from the IP address: a new one at each boot would wait half a minute for ARP."""
+        """Its hardware address, made from the IP address: a new one at each boot waits half a minute for ARP."""
         return "02:00:" + ":".join(f"{int(number):02x}" for number in self.address.split("."))
 
     def run(
@@ -64,7 +64,7 @@ class Host:
         self.wait_until_ready()
 
     def power_cut(self) -> None:
-        """Kill everything at once and boot again: what the kernel has been given survives, what processes held does not."""
+        """Kill everything at once and boot again: what the kernel was given survives, what processes held does not."""
         self.kill()
         self.start()
 
