@@ -277,8 +277,8 @@ def start() -> None:
 def reload(*, timeout: float = 15) -> None:
     """Let nginx read its configuration and wait until its workers have been replaced.
 
-    ``systemctl reload`` succeeds as soon as nginx has the signal; whether nginx then took the configuration (a port that
-    another program holds, memory zones of another size) only its workers and its log tell.
+    ``systemctl reload`` succeeds as soon as nginx has the signal; whether nginx then took the configuration (a port
+    that another program holds, memory zones of another size) only its workers and its log tell.
 
     :param timeout: seconds.
     :raises PhaseError: with nginx's own reason; it goes on with the configuration that it had.
