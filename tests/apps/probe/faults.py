@@ -97,7 +97,10 @@ def crashes(_app: Flask, seconds: float) -> None:
 
 
 def die() -> None:
-    """Kill this process, and first the master above it, which would start another worker."""
+    """Kill this process, and first the master above it, which would start another worker.
+
+    Other workers of that master end when they miss it, or at once where a supervisor sees it die.
+    """
     master = os.getppid()
     try:
         command = Path(f"/proc/{master}/cmdline").read_bytes()
