@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -117,13 +118,19 @@ def _origin(variable: str, given: Mapping[str, Any]) -> str:
     if Origin is None:
         return ""
     name = variable.partition(".")[0].partition("[")[0]
+    # A variable that has a default keeps the key of the default; true, false and null carry no origin of their own.
     key = next((key for key in given if key == name), None)
-    origin = Origin.get_tag(key) or Origin.get_tag(given.get(name))
+    origin = Origin.get_tag(given.get(name)) or Origin.get_tag(key)
     if origin is None or not origin.path:
         return str(origin.description or "").strip("<>") if origin else ""
+    if origin.path.endswith("/defaults/main.yml"):
+        return ""
     path = os.path.relpath(origin.path)
-    return f"{origin.path if path.startswith('../..') else path}:{origin.line_num}" if origin.line_num else path
+    shown = origin.path if path.startswith(os.path.join("..", "..")) else path
+    return f"{shown}:{origin.line_num}" if origin.line_num else shown
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].removeprefix("Error while resolving value: ")
+    text = str(error).strip().splitlines()[0].removeprefix("Error while resolving value: ")
+    undefined = re.fullmatch(r"'([^']+)' is undefined\.?", text)
+    return f"uses {undefined[1]}, which is not defined" if undefined else text

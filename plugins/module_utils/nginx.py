@@ -36,8 +36,11 @@ IPV6_MARK = "# with ipv6"
 # own are seen by nobody else and end with it. The words after the script are data, never part of it.
 _INSTEAD = 'mount --bind "$1" "$2" && { [ ! -d "$4" ] || mount --bind "$3" "$4"; } && exec nginx -t'
 
+# nginx built by Debian writes the same message in two forms, the second when its log is the standard error.
 _COMPLAINT = re.compile(
-    r"^nginx: \[(?P<level>\w+)\] (?P<text>.*?)(?: in (?P<file>/\S+?):(?P<line>\d+))?$", flags=re.MULTILINE
+    r"^(?:nginx: \[(?P<level>\w+)\] |[\d/]+ [\d:]+ \[(?P<logged>\w+)\] \d+#\d+: )"
+    r"(?P<text>.*?)(?: in (?P<file>/\S+?):(?P<line>\d+))?$",
+    flags=re.MULTILINE,
 )
 _NAME_CONFLICT = re.compile(r'conflicting server name "(?P<name>[^"]*)" on (?P<address>\S+), ignored')
 
@@ -72,7 +75,7 @@ class Process:
 def complaints(output: str) -> list[Complaint]:
     """Messages in the output of ``nginx -t``, in order."""
     return [
-        Complaint(match["level"], match["text"], match["file"] or "", int(match["line"] or 0))
+        Complaint(match["level"] or match["logged"], match["text"], match["file"] or "", int(match["line"] or 0))
         for match in _COMPLAINT.finditer(output)
     ]
 
@@ -171,7 +174,7 @@ def test(contents: Contents) -> list[Complaint]:
         output = run(
             ["unshare", "--mount", "sh", "-c", _INSTEAD, "sh", candidate, CONFIGURATION, logs, LOGS], check=False
         )
-    if "nginx: " not in output:
+    if "nginx: configuration file" not in output:
         raise PhaseError(
             "nginx's configuration cannot be tested", log=output.splitlines(), log_title="output of nginx -t"
         )

@@ -179,7 +179,8 @@ def _unknown(name: str, *, known: Collection[str], prefix: str = "") -> str:
 def _check(name: str, value: Any, option: Mapping[str, Any]) -> list[Problem]:
     """Compare a value with the option that describes it: type, choices, items, sub-options."""
     if value is None:
-        return [Problem(name, f"is empty: {describe(option)}")] if option.get("required") else []
+        wrong = _wrong_emptiness(option)
+        return [Problem(name, wrong)] if wrong else []
     wrong = _wrong_type(value, option.get("type", "str"))
     if wrong:
         return [Problem(name, wrong)]
@@ -242,6 +243,17 @@ def _wrong_text(value: Any) -> str:
     if isinstance(value, bool | float):
         return f"is read by YAML as {_shown(value)}, must be a string: write it in quotes"
     return f"is {_found(value)}, must be a string"
+
+
+def _wrong_emptiness(option: Mapping[str, Any]) -> str:
+    """Say why an option may not be null: null is not the same as not set, it takes the place of the default."""
+    if option.get("required"):
+        return f"is empty: {describe(option)}"
+    default = option.get("default")
+    if default is not None:
+        return f"is empty: remove it for the default, {_shown(default)}"
+    choices = option.get("choices")
+    return f"is empty, must be one of {', '.join(map(str, choices))}" if choices and None not in choices else ""
 
 
 def _as_list(value: Any, wanted: str) -> str:

@@ -1,0 +1,214 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Decisions about nginx's configuration, and the configuration that nginx_proxy renders."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ansible_collections.baremetal.flask.plugins.module_utils import nginx
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.modules import nginx_site
+
+ROLE = Path(__file__).resolve().parents[2] / "roles" / "nginx_proxy"
+A, B, C = (Path(f"/etc/nginx/{name}") for name in "abc")
+
+# As nginx 1.22 and 1.26 of Debian print it.
+UNKNOWN_DIRECTIVE = """\
+2026/11/20 17:21:09 [emerg] 956#956: unknown directive "proxy_passs" in /etc/nginx/sites-enabled/shop.conf:4
+nginx: configuration file /etc/nginx/nginx.conf test failed
+"""
+NAME_CONFLICT = """\
+2026/11/20 17:21:09 [warn] 9#9: conflicting server name "shop.example.com" on 0.0.0.0:80, ignored
+nginx: the configuration file /etc/nginx/nginx.conf syntax is ok
+nginx: configuration file /etc/nginx/nginx.conf test is successful
+"""
+OTHER_FORM = 'nginx: [emerg] cannot load certificate "/etc/x.pem": no such file\n'
+
+
+# --- what nginx says --------------------------------------------------------------------------------------------------
+
+
+def test_error_is_told_with_file_and_line():
+    found = nginx.complaints(UNKNOWN_DIRECTIVE)
+    assert str(nginx.refusal(found)) == '/etc/nginx/sites-enabled/shop.conf line 4: unknown directive "proxy_passs"'
+
+
+def test_error_without_a_place_is_told_as_it_is():
+    assert str(nginx.refusal(nginx.complaints(OTHER_FORM))) == 'cannot load certificate "/etc/x.pem": no such file'
+
+
+def test_second_claim_to_a_name_is_refused_although_nginx_only_warns():
+    suspect = nginx.refusal(nginx.complaints(NAME_CONFLICT))
+    assert nginx.conflicting_name(suspect) == "shop.example.com"
+
+
+def test_conflict_that_was_there_before_is_not_held_against_a_change():
+    found = nginx.complaints(NAME_CONFLICT)
+    assert nginx.refusal(found, before=found) is None
+
+
+def test_success_and_harmless_warnings_are_no_reason_to_refuse():
+    output = (
+        'nginx: [warn] the "user" directive makes sense only if …\nnginx: configuration file x test is successful\n'
+    )
+    assert nginx.refusal(nginx.complaints(output)) is None
+
+
+# --- what is to be done -----------------------------------------------------------------------------------------------
+
+
+def test_only_files_that_differ_are_changed():
+    current = {A: "old", B: "same", C: "there"}
+    assert nginx.changes(current=current, desired={A: "new", B: "same", C: None}) == {A: "new", C: None}
+    assert nginx.changes(current={A: None}, desired={A: None}) == {}
+
+
+def test_what_was_read_can_be_put_back(tmp_path):
+    inside = tmp_path / "etc"
+    inside.mkdir()
+    (inside / "file").write_text("text")
+    (inside / "link").symlink_to("file")
+    paths = [inside / name for name in ("file", "link", "missing")]
+    before = nginx.read(paths)
+    nginx.apply(dict.fromkeys(paths, "changed"))
+    assert [path.read_text() for path in paths] == ["changed"] * 3
+    assert not paths[1].is_symlink()
+    nginx.apply(before)
+    assert paths[0].read_text() == "text"
+    assert paths[1].readlink() == Path("file")
+    assert not paths[2].exists()
+
+
+def test_symbolic_link_is_no_file_with_the_same_text(tmp_path):
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "link").symlink_to("file")
+    link = tmp_path / "link"
+    assert nginx.changes(current=nginx.read([link]), desired={link: "text"}) == {link: "text"}
+
+
+def test_lines_for_ipv6_are_left_out_where_there_is_none():
+    text = "listen 80;\nlisten [::]:80; # with ipv6\nserver_name a;\n"
+    assert nginx.without_ipv6(text) == "listen 80;\nserver_name a;\n"
+
+
+@pytest.mark.parametrize(
+    ("groups", "leaving", "wanted"), [({33, 7}, False, False), ({33}, False, True), ({33}, True, False)]
+)
+def test_workers_without_a_group_have_to_be_replaced(groups, leaving, wanted):
+    worker = nginx.Process(pid=1, groups=frozenset(groups), leaving=leaving)
+    assert nginx.needs_reload([worker], gids=[7]) is wanted
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "/etc/nginx/../passwd", "/etc/nginxx/a", "etc/nginx/a"])
+def test_paths_outside_of_nginx_are_refused(path):
+    with pytest.raises(PhaseError, match="is not below /etc/nginx"):
+        nginx_site.desired([{"path": path, "content": "x", "state": "present"}], ipv6=True)
+
+
+def test_wanted_files_become_contents():
+    wanted = [
+        {"path": str(A), "content": "x\ny # with ipv6\n", "state": "present"},
+        {"path": str(B), "content": None, "state": "absent"},
+    ]
+    assert nginx_site.desired(wanted, ipv6=True) == {A: "x\ny # with ipv6\n", B: None}
+    assert nginx_site.desired(wanted, ipv6=False) == {A: "x\n", B: None}
+
+
+# --- what the role renders --------------------------------------------------------------------------------------------
+
+
+def render(template: str, **changes) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(ROLE / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"comment": lambda text: f"# {text}", "bool": bool}
+    values = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
+    values |= {
+        "ansible_managed": "Ansible managed",
+        "nginx_proxy_name": "shop",
+        "nginx_proxy_server_names": ["shop.example.com", "*.shop.example.com"],
+        "nginx_proxy_upstream": "unix:/srv/shop/current/run/web.sock",
+    }
+    return environment.get_template(template).render(values | changes)
+
+
+def directives(text: str, name: str) -> list[str]:
+    """Values of a directive, comments left out."""
+    return re.findall(rf"^\s*{name} (.*);", text, flags=re.MULTILINE)
+
+
+@pytest.fixture
+def site():
+    return render("etc/nginx/sites-enabled/app.conf.j2")
+
+
+def test_upstream_is_the_same_server_twice_and_never_taken_out(site):
+    assert directives(site, "server") == ["unix:/srv/shop/current/run/web.sock max_fails=0"] * 2
+    assert directives(site, "keepalive") == []  # the socket's path is looked up for each connection
+
+
+def test_site_answers_its_names_only_and_is_no_default(site):
+    assert directives(site, "server_name") == ["shop.example.com *.shop.example.com"]
+    assert directives(site, "listen") == ["80", "[::]:80"]
+    assert "default_server" not in site
+
+
+def test_no_request_that_may_have_run_is_sent_twice(site):
+    assert directives(site, "proxy_next_upstream") == ["error timeout"]
+    assert directives(site, "proxy_next_upstream_tries") == ["2"]
+
+
+def test_app_is_told_the_address_of_the_client_and_nothing_that_the_client_claims(site):
+    headers = dict(value.split(" ", 1) for value in directives(site, "proxy_set_header"))
+    assert headers["X-Forwarded-For"] == headers["X-Real-IP"] == "$remote_addr"
+    assert headers["X-Forwarded-Proto"] == "$scheme"
+    assert headers["Host"] == headers["X-Forwarded-Host"] == "$nginx_proxy_host"
+    assert headers["X-Request-ID"] == "$request_id"
+    emptied = {name for name, value in headers.items() if value == '""'}
+    assert emptied == {
+        "Forwarded",
+        "Proxy",
+        "X-Forwarded-Port",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Protocol",
+        "X-Forwarded-Ssl",
+    }
+
+
+def test_settings_reach_the_site():
+    site = render(
+        "etc/nginx/sites-enabled/app.conf.j2",
+        nginx_proxy_client_max_body_size="2g",
+        nginx_proxy_request_buffering=False,
+        nginx_proxy_read_timeout_seconds=300,
+    )
+    assert directives(site, "client_max_body_size") == ["2g"]
+    assert directives(site, "proxy_request_buffering") == ["off"]
+    assert directives(site, "proxy_read_timeout") == ["300s"]
+
+
+def test_machine_wide_files_hold_nothing_of_an_app():
+    machine_files = [
+        str(path.relative_to(ROLE / "templates"))
+        for path in (ROLE / "templates" / "etc").rglob("*.j2")
+        if path.name != "app.conf.j2"
+    ]
+    assert len(machine_files) == 4
+    for name in machine_files:
+        text = (ROLE / "templates" / name).read_text()
+        assert re.findall(r"\{\{\s*(\w+)", text) == ["ansible_managed"], name
+
+
+def test_unknown_names_get_no_answer():
+    text = render("etc/nginx/sites-enabled/00-unknown-hosts.conf.j2")
+    assert directives(text, "return") == ["444"]
+    assert directives(text, "listen") == ["80 default_server", "[::]:80 default_server"]
