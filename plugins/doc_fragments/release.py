@@ -1,0 +1,149 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Documentation that the release modules share."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    #: What every module of a run has.
+    DOCUMENTATION = r"""
+options:
+  app:
+    description: The app's name. Its user, folders and units carry it.
+    type: str
+    required: true
+  run:
+    description:
+      - Identifies this run of C(ansible-playbook); the lock of the app belongs to it.
+      - Set by the action plugin; not to be set in a playbook.
+    type: str
+    required: true
+  deployer:
+    description:
+      - The person who runs this, as V(alice@laptop), for the lock and the history.
+      - Set by the action plugin when it is not given.
+    type: str
+    required: true
+  lock_seconds:
+    description: How long after this phase the app stays locked for others when the next phase does not follow. Seconds.
+    type: int
+    default: 600
+  take_over:
+    description:
+      - A run known to be dead, whose lock may be taken at once.
+      - Set by the action plugin; not to be set in a playbook.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    description: Can run in check mode and tell what would change without changing it.
+    support: full
+  platform:
+    description: Debian 12 and 13.
+    platforms: debian
+    support: full
+notes:
+  - A phase goes on when the connection to the controller is cut, and the next run finds what it has done.
+"""
+
+    #: How a release is asked whether it is well.
+    HEALTH = r"""
+options:
+  health:
+    description: How the release is asked whether it is well, and what a good answer is.
+    type: dict
+    required: true
+    suboptions:
+      path:
+        description: What is asked for. Empty means V(/), and every status below 500 is good.
+        type: str
+        default: ""
+      status:
+        description: The statuses that are good. Empty means 2xx and 3xx when O(health.path) is set.
+        type: list
+        elements: int
+        default: []
+      text:
+        description: A text that the body of the answer must contain.
+        type: str
+        default: ""
+      answer_seconds:
+        description: How long one answer may take. Seconds.
+        type: float
+        default: 5
+      host:
+        description: The Host header that users send.
+        type: str
+        required: true
+      scheme:
+        description: The X-Forwarded-Proto header that the proxy sends.
+        type: str
+        choices: [http, https]
+        default: http
+"""
+
+    #: What a release is made from besides the commit.
+    INPUTS = r"""
+options:
+  subdirectory:
+    description: The app's folder in the repository. Empty for its root.
+    type: str
+    default: ""
+  wsgi:
+    description: The entry point, as V(shop:create_app(\)). Empty to find it the way Flask does.
+    type: str
+    default: ""
+  env:
+    description: The app's variables, as the base64 text of a JSON object.
+    type: str
+    default: ""
+"""
+
+    #: Where the app's code comes from.
+    SOURCE = r"""
+options:
+  repository:
+    description: What C(git clone) would take. Credentials in an http(s) address never reach an argument list or a log.
+    type: str
+    required: true
+  version:
+    description: A branch, a tag or a SHA.
+    type: str
+    required: true
+  strict_host_keys:
+    description: Trust only the SSH host keys that were provisioned, instead of learning a host's key the first time.
+    type: bool
+    default: false
+"""
+
+    #: How a deploy ends.
+    FINISH = r"""
+options:
+  drain_seconds:
+    description: How long to wait until the old release has no connection left. What is open then is cut. Seconds.
+    type: float
+    default: 30
+  keep_releases:
+    description: How many good releases stay on the host for rollbacks, the live one among them.
+    type: int
+    default: 5
+"""
+
+    #: For modules that are no phase of a run.
+    APP = r"""
+options:
+  app:
+    description: The app's name. Its user, folders and units carry it.
+    type: str
+    required: true
+attributes:
+  check_mode:
+    description: Can run in check mode and tell what would change without changing it.
+    support: full
+  platform:
+    description: Debian 12 and 13.
+    platforms: debian
+    support: full
+"""

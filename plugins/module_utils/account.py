@@ -1,0 +1,140 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""The users, groups, folders and boot unit that make up an app's place on a host."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.baremetal.flask.plugins.module_utils import files, systemd, units
+from ansible_collections.baremetal.flask.plugins.module_utils.command import run
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
+
+#: The full-name field of the users that are ours: how an app's user is told from any other of that name.
+_FULL_NAME = "baremetal.flask app {name}"
+
+
+def exists(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
+
+
+def is_ours(app: App) -> bool:
+    """The app has been set up on this host by this collection (and not taken off it with its data)."""
+    try:
+        return pwd.getpwnam(app.user).pw_gecos == _FULL_NAME.format(name=app.name)
+    except KeyError:
+        return False
+
+
+def refuse_foreign(app: App) -> None:
+    """
+    :raises PhaseError: when the app's name belongs to something on this host that is not the app's.
+    """
+    if is_ours(app):
+        return
+    taken = [f"user {name}" for name in (app.user, app.build_user) if exists(name)]
+    taken += [f"group {name}" for name in (app.user, app.build_user, app.proxy_group) if _group_exists(name)]
+    taken += [f"folder {path}" for path in (app.root, app.settings, app.data) if path.exists()]
+    fragment = systemd.show(app.boot_unit, "FragmentPath").get("FragmentPath", "")
+    taken += [f"unit {fragment}"] if fragment else []
+    if taken:
+        raise PhaseError(
+            f"flask_app_name '{app.name}' is taken on this host by something that is not this app: {', '.join(taken)}",
+            advice="Choose another flask_app_name.",
+        )
+
+
+@dataclass(frozen=True)
+class _Folder:
+    path: Path
+    owner: str
+    group: str
+    mode: int
+
+
+def _folders(app: App) -> list[_Folder]:
+    """Every folder of an app: who owns it, and who else may pass."""
+    return [
+        _Folder(app.root, "root", "root", 0o755),
+        _Folder(app.releases, "root", "root", 0o755),
+        _Folder(app.venvs, "root", "root", 0o755),
+        _Folder(app.settings, "root", "root", 0o700),
+        # The web server passes through to the media folder, and cannot list.
+        _Folder(app.data, app.user, app.user, 0o751),
+        _Folder(app.instance, app.user, app.user, 0o750),
+        _Folder(app.cache, app.build_user, app.build_user, 0o700),
+    ]
+
+
+def ensure(app: App, *, dry_run: bool) -> list[str]:
+    """Create and mend what is missing or wrong. Returns what was done (or would be), for people."""
+    done = []
+    for user, home in ((app.user, app.data), (app.build_user, app.cache)):
+        if not exists(user):
+            done.append(f"user {user}")
+            if not dry_run:
+                words = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", home]
+                words += ["--shell", "/usr/sbin/nologin", "--comment", _FULL_NAME.format(name=app.name), user]
+                run(words)
+    if not _group_exists(app.proxy_group):
+        done.append(f"group {app.proxy_group}")
+        if not dry_run:
+            run(["groupadd", "--system", app.proxy_group])
+    for folder in _folders(app):
+        if not _fits(folder):
+            done.append(f"folder {folder.path}")
+            if not dry_run:
+                _make(folder)
+    unit = app.unit_files / app.boot_unit
+    if not unit.is_file() or unit.read_text(encoding="utf-8") != units.boot_unit(app):
+        done.append(f"unit {app.boot_unit}")
+        if not dry_run:
+            files.write(unit, units.boot_unit(app))
+            systemd.systemctl("daemon-reload")
+            systemd.systemctl("enable", app.boot_unit)
+    return done
+
+
+def _fits(folder: _Folder) -> bool:
+    if not folder.path.is_dir() or folder.path.is_symlink():
+        return False
+    status = folder.path.stat()
+    try:
+        owner, group = pwd.getpwnam(folder.owner).pw_uid, grp.getgrnam(folder.group).gr_gid
+    except KeyError:
+        return False
+    return (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (owner, group, folder.mode)
+
+
+def _make(folder: _Folder) -> None:
+    folder.path.mkdir(parents=True, exist_ok=True)
+    os.chown(folder.path, pwd.getpwnam(folder.owner).pw_uid, grp.getgrnam(folder.group).gr_gid)
+    folder.path.chmod(folder.mode)
+
+
+def _group_exists(name: str) -> bool:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def delete(user: str) -> None:
+    if exists(user):
+        run(["userdel", user], check=False)
+
+
+def delete_group(name: str) -> None:
+    if _group_exists(name):
+        run(["groupdel", name], check=False)

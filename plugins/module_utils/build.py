@@ -1,0 +1,269 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Build a release: code, virtualenv, environment, launchers and units, in a folder that is never changed again."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import platform
+import pwd
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.baremetal.flask.plugins.module_utils import dependencies, envfile, files, manifest, units, wsgi
+from ansible_collections.baremetal.flask.plugins.module_utils.command import (
+    Builder,
+    CommandFailed,
+    available_memory_mb,
+    run,
+)
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release
+from ansible_collections.baremetal.flask.plugins.module_utils.source import Repository
+
+#: Debian's own interpreter.
+PYTHON = Path("/usr/bin/python3")
+#: The least memory that a build is given, whatever the host has free.
+_BUILD_MEMORY_MB = 512
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to build, all of it checked already.
+
+    :param env: the inventory's variables as the app is to see them.
+    :param subdirectory: the app's folder in the repository; "" for its root.
+    :param entry_point: "" to find it.
+    :param inputs: see ``manifest.Manifest``.
+    """
+
+    id: str
+    sha: str
+    ref: str
+    rebuild: str
+    env: dict[str, str]
+    subdirectory: str
+    entry_point: str
+    inputs: dict[str, str]
+    fingerprint: str
+    built_by: str
+
+
+def python_version() -> str:
+    """The full version and build of Debian's interpreter."""
+    if Path(sys.executable).resolve() == PYTHON.resolve():
+        return sys.version
+    return run([PYTHON, "-c", "import sys; print(sys.version)"]).strip()
+
+
+def build(
+    app: App, request: Request, *, repository: Repository, uv: Path, timeout: float
+) -> tuple[manifest.Manifest, str]:
+    """Build the release that was asked for. Whatever fails, nothing of it is left.
+
+    :param timeout: seconds that each program of the build may take.
+    :returns: the release, and a few words on how the packages came about.
+    """
+    release = app.release(request.id)
+    builder = Builder(app, memory_mb=max(_BUILD_MEMORY_MB, available_memory_mb() * 3 // 4), timeout=timeout)
+    builder.stop_leftover()
+    files.remove_tree(release.path)
+    names, subject, committed = repository.describe(request.sha)
+    try:
+        release.path.mkdir(parents=True, mode=0o755)
+        repository.check_out(request.sha, release.src)
+        folder = _app_folder(release, request.subdirectory)
+        needs = dependencies.find(folder)
+        entry_point, import_path = (request.entry_point, folder) if request.entry_point else wsgi.find(folder)
+        files.set_times(release.src, committed)
+        venv, packages, how = _virtualenv(app, release, needs, builder, uv=uv, rebuild=request.rebuild)
+        import_paths = [release.lib] if needs.is_package else [import_path] if import_path != folder else []
+        _app_files(release, needs, builder, uv=uv)
+        for parent in {folder, *import_paths}:
+            _link_instance(app, parent)
+        app_group = grp.getgrnam(app.user).gr_gid
+        for tree in (release.src, release.lib):
+            if tree.is_dir():
+                files.give(tree, uid=0, gid=app_group, file_mode=0o640, folder_mode=0o751)
+        built = manifest.Manifest(
+            id=release.id,
+            sha=request.sha,
+            ref=request.ref,
+            names=names,
+            subject=subject,
+            inputs=request.inputs,
+            fingerprint=request.fingerprint,
+            rebuild=request.rebuild,
+            folder=str(folder.relative_to(release.path)),
+            import_paths=[str(path.relative_to(release.path)) for path in import_paths],
+            entry_point=entry_point,
+            venv=venv.name,
+            packages=packages,
+            python=python_version().split()[0],
+            built_at=round(time.time(), 3),
+            built_by=request.built_by,
+        )
+        _runtime_files(release, built, request.env)
+        files.write(release.manifest, built.text())
+        return built, how
+    except BaseException:
+        builder.stop_leftover()
+        with contextlib.suppress(OSError):
+            files.remove_tree(release.path)
+        raise
+
+
+def _app_folder(release: Release, subdirectory: str) -> Path:
+    folder = release.src / subdirectory
+    if not folder.resolve().is_relative_to(release.src.resolve()) or not folder.is_dir():
+        listed = ", ".join(sorted(entry.name for entry in release.src.iterdir() if entry.is_dir())) or "none"
+        raise PhaseError(
+            f"flask_app_subdirectory '{subdirectory}' is no folder of the repository",
+            advice=f"Folders at this commit: {listed}.",
+        )
+    return folder
+
+
+def _virtualenv(
+    app: App, release: Release, needs: dependencies.Dependencies, builder: Builder, *, uv: Path, rebuild: str
+) -> tuple[Path, int, str]:
+    """Link the virtualenv that fits, building it when there is none.
+
+    :returns: its folder, how many packages it holds, and how it came about.
+    """
+    if not uv.is_file():
+        raise PhaseError(f"{uv} is missing on this host", advice="Run provision.yml, then this again.")
+    key = dependencies.key(
+        needs,
+        python=python_version(),
+        uv=run([uv, "--version"]).strip(),
+        architecture=platform.machine(),
+        extra=[rebuild],
+    )
+    venv = app.venvs / key
+    complete = venv / ".complete"
+    release.venv.symlink_to(f"../../venvs/{key}")
+    if complete.is_file():
+        packages = int(complete.read_text(encoding="ascii"))
+        return venv, packages, f"{packages} packages reused"
+    files.remove_tree(venv)
+    venv.mkdir(mode=0o755)
+    build_user = pwd.getpwnam(app.build_user)
+    os.chown(venv, build_user.pw_uid, build_user.pw_gid)
+    # The requirements are read by the build user, and uv may lay down files beside them.
+    files.give(release.src, uid=build_user.pw_uid, gid=build_user.pw_gid)
+    try:
+        _install(
+            builder,
+            [str(uv), "venv", "--quiet", "--allow-existing", f"--python={PYTHON}", str(venv)],
+            {},
+            needs,
+            venv,
+            "uv venv",
+        )
+        words, env = needs.install(uv, venv, release.path)
+        _install(builder, words, env, needs, venv, f"uv, installing {needs.file}")
+        if not (venv / "bin/gunicorn").is_file():
+            words = [
+                str(uv),
+                "pip",
+                "install",
+                f"--python={venv}/bin/python",
+                "--compile-bytecode",
+                dependencies.GUNICORN,
+            ]
+            _install(builder, words, {}, needs, venv, f"uv, installing {dependencies.GUNICORN}")
+        files.give(venv, uid=0, gid=grp.getgrnam(app.user).gr_gid)
+        venv.chmod(0o750)
+        packages = len(list(venv.glob("lib/python*/site-packages/*.dist-info")))
+        files.write(complete, f"{packages}\n")
+    except BaseException:
+        with contextlib.suppress(OSError):
+            files.remove_tree(venv)
+        raise
+    return venv, packages, f"{packages} packages installed"
+
+
+def _install(
+    builder: Builder, words: list[str], env: dict[str, str], needs: dependencies.Dependencies, venv: Path, title: str
+) -> None:
+    """Run one installer. What it says is told in its own words."""
+    try:
+        builder.run(words, writable=[venv, needs.folder], cwd=needs.folder, env=env, title=title)
+    except CommandFailed as error:
+        why = "it took too long" if error.code is None else dependencies.cause(error.output)
+        raise PhaseError(
+            f"{needs.file} cannot be installed: {why}",
+            advice="Nothing that serves was touched. Correct the file (or what it needs), commit, and deploy again.",
+            log=error.log,
+            log_title=error.log_title,
+        ) from error
+
+
+def _app_files(release: Release, needs: dependencies.Dependencies, builder: Builder, *, uv: Path) -> None:
+    """Install the app itself when it is a package, and compile the bytecode of what is not."""
+    build_user = pwd.getpwnam(release.app.build_user)
+    files.give(release.src, uid=build_user.pw_uid, gid=build_user.pw_gid)
+    if needs.is_package:
+        release.lib.mkdir()
+        os.chown(release.lib, build_user.pw_uid, build_user.pw_gid)
+        words = needs.install_app(uv, release.venv, release.lib)
+        try:
+            builder.run(
+                words, writable=[release.lib, release.src], cwd=needs.folder, env={}, title="uv, installing the app"
+            )
+        except CommandFailed as error:
+            raise PhaseError(
+                f"the app's own package cannot be installed: {dependencies.cause(error.output)}",
+                advice="Check [build-system] and the package's files in pyproject.toml, commit, and deploy again.",
+                log=error.log,
+                log_title=error.log_title,
+            ) from error
+    # A file that does not compile (a template, another Python's) is none of our business until the app imports it.
+    with contextlib.suppress(CommandFailed):
+        builder.run(
+            [release.venv / "bin/python", "-m", "compileall", "-q", release.src], writable=[release.src], cwd=release.src, env={},
+            title="compileall",
+        )  # fmt: skip
+
+
+def _link_instance(app: App, parent: Path) -> None:
+    """Let Flask's instance folder beside the code be the one that outlives releases.
+
+    What the repository brings in it is copied there, once: a file that is there already is the app's own.
+    """
+    folder = parent / "instance"
+    if folder.is_dir() and not folder.is_symlink():
+        user = pwd.getpwnam(app.user)
+        for path in sorted(folder.rglob("*")):
+            target = app.instance / path.relative_to(folder)
+            if not target.exists() and not path.is_symlink():
+                target.mkdir() if path.is_dir() else shutil.copyfile(path, target)
+                os.chown(target, user.pw_uid, user.pw_gid)
+        files.remove_tree(folder)
+    if not folder.exists():
+        folder.symlink_to(app.instance)
+
+
+def _runtime_files(release: Release, built: manifest.Manifest, env: dict[str, str]) -> None:
+    """What systemd and gunicorn read to run the release."""
+    app = release.app
+    runtime = built.runtime(release)
+    workers = units.web_concurrency(cores=os.cpu_count() or 1, memory_mb=_memory_mb())
+    files.write(release.env, envfile.render(env), mode=0o600)
+    files.write(release.path / "gunicorn.conf.py", units.gunicorn_settings(release, workers=workers))
+    release.bin.mkdir()
+    files.write(release.bin / "web", units.web_launcher(release, built.entry_point), mode=0o755)
+    release.units.mkdir()
+    files.write(release.units / app.unit("web", 1, release.id), units.web_unit(runtime))
+    (release.path / "run").symlink_to(release.run)
+
+
+def _memory_mb() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20

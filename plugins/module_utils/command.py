@@ -1,0 +1,159 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Running programs: plainly as root, or as an app's build user in a sandbox."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
+
+#: The environment that every program starts with: what it prints is English and UTF-8, nothing of the caller leaks in.
+CLEAN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+#: Certificates that Debian and the site's own administrators trust.
+TRUSTED = "/etc/ssl/certs/ca-certificates.crt"
+
+
+class CommandFailed(PhaseError):
+    """A program that ended with an error or took too long."""
+
+    def __init__(self, argv: Sequence[str], *, code: int | None, output: str, title: str = "") -> None:
+        how = "took too long" if code is None else f"ended with {code}"
+        lines = [line.rstrip() for line in output.splitlines() if line.strip()]
+        super().__init__(
+            f"{title or Path(argv[0]).name} {how}", log=lines[-30:], log_title=f"output of {title or argv[0]}"
+        )
+        self.output = output
+        self.code = code
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 60,
+    title: str = "",
+    check: bool = True,
+) -> str:
+    """Run a program and return what it printed (both streams, in order).
+
+    :param timeout: seconds.
+    :raises CommandFailed: when it ends with an error and ``check`` is set, or takes longer than ``timeout``.
+    """
+    words = [str(word) for word in argv]
+    try:
+        done = subprocess.run(
+            words,
+            cwd=cwd,
+            env={**CLEAN, **(env or {})},
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        output = error.output or b""
+        text = output.decode("utf-8", "replace") if isinstance(output, bytes) else output
+        raise CommandFailed(words, code=None, output=text, title=title) from error
+    if check and done.returncode != 0:
+        raise CommandFailed(words, code=done.returncode, output=done.stdout, title=title)
+    return done.stdout
+
+
+def transient(unit: str, *, properties: Mapping[str, str | Sequence[str]], env: Mapping[str, str] = {}) -> list[str]:
+    """The words before a program that make systemd run it as a unit of its own and wait for it.
+
+    A unit that an interrupted run left behind under this name must be stopped first (``systemctl stop``).
+    """
+    words = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--service-type=exec", f"--unit={unit}"]
+    for name, value in properties.items():
+        words += [f"--property={name}={item}" for item in ([value] if isinstance(value, str) else value)]
+    words += [f"--setenv={name}={value}" for name, value in env.items()]
+    return [*words, "--"]
+
+
+class Builder:
+    """Runs the programs of a build: installers, compilers, the app's own setup.py.
+
+    They run as the app's build user, in a sandbox that can write only the tree being built and the build user's
+    package cache, with a low priority and a cap on memory, so that a build never disturbs what is being served.
+    """
+
+    def __init__(self, app: App, *, memory_mb: int, timeout: float) -> None:
+        self.app = app
+        self.unit = f"{app.name}-build.service"
+        self.memory_mb = memory_mb
+        self.timeout = timeout
+
+    def stop_leftover(self) -> None:
+        """Stop what a build that was cut off left running."""
+        run(["systemctl", "stop", self.unit], check=False)
+
+    def run(
+        self, argv: Sequence[str | Path], *, writable: Sequence[Path], cwd: Path, env: Mapping[str, str], title: str
+    ) -> str:
+        """Run one program of the build and return what it printed.
+
+        :raises CommandFailed: with the last lines it printed.
+        """
+        properties: dict[str, str | Sequence[str]] = {
+            "User": self.app.build_user,
+            "Group": self.app.build_user,
+            # Finished virtualenvs and code are root's and may be read by the app's group.
+            "SupplementaryGroups": self.app.user,
+            "WorkingDirectory": str(cwd),
+            "UMask": "0022",
+            "Nice": "10",
+            "IOSchedulingClass": "idle",
+            "MemoryMax": f"{self.memory_mb}M",
+            "OOMPolicy": "kill",
+            "RuntimeMaxSec": f"{self.timeout:.0f}",
+            "NoNewPrivileges": "yes",
+            "CapabilityBoundingSet": "",
+            "ProtectSystem": "strict",
+            "ProtectHome": "yes",
+            "PrivateTmp": "yes",
+            "PrivateDevices": "yes",
+            "ProtectKernelTunables": "yes",
+            "ProtectKernelModules": "yes",
+            "ProtectControlGroups": "yes",
+            "RestrictSUIDSGID": "yes",
+            "ReadWritePaths": [str(path) for path in [*writable, self.app.cache]],
+            "InaccessiblePaths": [f"-{self.app.settings}", f"-{self.app.data}"],
+        }
+        environment = {
+            **CLEAN,
+            "HOME": str(self.app.cache),
+            "UV_CACHE_DIR": str(self.app.cache / "uv"),
+            "UV_NO_CONFIG": "1",
+            "UV_NO_PROGRESS": "1",
+            "UV_SYSTEM_CERTS": "1",
+            "UV_PYTHON_DOWNLOADS": "never",
+            "UV_LINK_MODE": "copy",
+            "SSL_CERT_FILE": TRUSTED,
+            **env,
+        }
+        words = [*transient(self.unit, properties=properties, env=environment), *map(str, argv)]
+        try:
+            return run(words, timeout=self.timeout + 15, title=title)
+        except CommandFailed as error:
+            if error.code is None or "No space left on device" in error.output or "os error 28" in error.output:
+                self.stop_leftover()
+            raise
+
+
+def available_memory_mb() -> int:
+    """Megabytes that programs can still take without swapping."""
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) >> 10
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20

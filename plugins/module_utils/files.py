@@ -1,0 +1,116 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Small file operations that survive a power cut."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import stat
+from pathlib import Path
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file_system(path: Path) -> None:
+    """Make everything written so far to the file system of ``path`` durable (syncfs(2))."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.syncfs(descriptor) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
+    finally:
+        os.close(descriptor)
+
+
+def write(path: Path, content: str, *, mode: int = 0o644) -> None:
+    """Write the whole of a file or nothing: a temporary name beside it, fsync, rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            os.fchmod(stream.fileno(), mode)
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def point(link: Path, target: str) -> None:
+    """Let the symbolic link ``link`` name ``target``, in one atomic step."""
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    temporary.symlink_to(target)
+    os.replace(temporary, link)
+    sync_folder(link.parent)
+
+
+def remove_tree(path: Path) -> bool:
+    """Remove a folder, a file or a link, whatever it is. True when there was something."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+        return True
+    if path.is_dir():
+        shutil.rmtree(path)
+        return True
+    return False
+
+
+def give(path: Path, *, uid: int, gid: int, file_mode: int | None = None, folder_mode: int | None = None) -> None:
+    """Give a tree to an owner, never following a link; optionally set its modes (an executable file stays one).
+
+    :param file_mode: permission bits of plain files, without execute bits; those of readers follow the owner's.
+    """
+    for folder, names, files, descriptor in os.fwalk(path, follow_symlinks=False):
+        os.fchown(descriptor, uid, gid)
+        if folder_mode is not None:
+            os.fchmod(descriptor, folder_mode)
+        for name in files + [name for name in names if os.path.islink(os.path.join(folder, name))]:
+            os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
+            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            if file_mode is not None and stat.S_ISREG(status.st_mode):
+                execute = (file_mode & 0o444) >> 2 if status.st_mode & stat.S_IXUSR else 0
+                os.chmod(name, file_mode | execute, dir_fd=descriptor)
+
+
+def set_times(path: Path, seconds: int) -> None:
+    """Set the modification time of everything below ``path``: the same release has the same times on every host."""
+    for folder, names, files, descriptor in os.fwalk(path, topdown=False, follow_symlinks=False):
+        for name in files + names:
+            os.utime(name, (seconds, seconds), dir_fd=descriptor, follow_symlinks=False)
+
+
+def size_bytes(path: Path) -> int:
+    """Disk space that a tree takes, counting a file with several names once."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for _folder, names, files, descriptor in os.fwalk(path, follow_symlinks=False, onerror=None):
+        for name in files + names:
+            with contextlib.suppress(FileNotFoundError):
+                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                if (status.st_dev, status.st_ino) not in seen:
+                    seen.add((status.st_dev, status.st_ino))
+                    total += status.st_blocks * 512
+    return total
+
+
+def free_mb(path: Path) -> int:
+    """Megabytes (2^20 bytes) free on the file system of ``path``."""
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize >> 20

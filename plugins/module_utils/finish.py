@@ -1,0 +1,50 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""The end of a deploy on one host: the old release drains and ends, what nobody needs is deleted, the lock goes back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.baremetal.flask.plugins.module_utils import history, instances, manifest, systemd
+from ansible_collections.baremetal.flask.plugins.module_utils.lease import Lock
+from ansible_collections.baremetal.flask.plugins.module_utils.phase import Phase
+
+#: Documented in the fragment ``release.finish``.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "drain_seconds": {"type": "float", "default": 30},
+    "keep_releases": {"type": "int", "default": 5},
+}
+
+
+def finish(this: Phase, lock: Lock) -> list[str]:
+    """End every release but the live one, prune, unlock. Returns what was done, for people."""
+    app, told = this.app, []
+    old = instances.leftovers(app, keep=set())
+    cut = instances.drain(app, old, seconds=this.options["drain_seconds"])
+    if cut:
+        told.append(f"{cut} connections cut after {this.options['drain_seconds']:g}s")
+    instances.end(app, old)
+    systemd.systemctl("start", "--no-block", app.boot_unit, check=False)
+    try:
+        pruned = _prune(this)
+    except OSError as error:
+        this.warnings.append(f"old releases could not all be deleted: {error}")
+    else:
+        if pruned:
+            told.append(f"{pruned} old folders deleted")
+    lock.give_back()
+    return told
+
+
+def _prune(this: Phase) -> int:
+    app = this.app
+    unwanted = history.prunable(
+        history.read(app.history),
+        on_disk={entry.name for entry in app.releases.iterdir()},
+        live=app.live_id(),
+        running={unit.release_id for unit in instances.running(app).values()},
+        keep=max(1, this.options["keep_releases"]),
+    )
+    return instances.prune(app, unwanted, venv_of=manifest.venv_of)

@@ -1,0 +1,55 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""What a release is made from besides the commit, as a run of the playbook gives it."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.baremetal.flask.plugins.module_utils import build, envfile, manifest
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils.phase import Phase, secret_json
+
+#: The options of a module that needs the inputs; documented in the fragment ``release.inputs``.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "subdirectory": {"type": "str", "default": ""},
+    "wsgi": {"type": "str", "default": ""},
+    "env": {"type": "str", "default": "", "no_log": True},
+}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """
+    :param key: the secret that hashes are keyed with; the same on every host of an environment.
+    :param env: the inventory's variables as the app sees them.
+    :param hashed: see ``manifest.Manifest.inputs``.
+    """
+
+    key: bytes
+    env: dict[str, str]
+    hashed: dict[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        return manifest.fingerprint(self.key, self.hashed)
+
+
+def read(this: Phase) -> Inputs:
+    """The inputs of this run on this host. Values are hidden in logs from now on."""
+    platform_env = this.platform_env()
+    if "SECRET_KEY" not in platform_env:
+        raise PhaseError(f"{this.app.platform_env} holds no SECRET_KEY", advice="Run provision.yml, then this again.")
+    key = platform_env["SECRET_KEY"].encode()
+    env = {name: envfile.text(value) for name, value in secret_json(this.module, "env").items()}
+    this.hide(env.values())
+    settings = {
+        "flask_app_subdirectory": this.options["subdirectory"].strip("/"),
+        "flask_app_wsgi": this.options["wsgi"],
+        "Python": ".".join(build.python_version().split(".")[:2]),
+        "architecture": platform.machine(),
+    }
+    return Inputs(key, env, manifest.inputs(key=key, env=env, platform=platform_env, settings=settings))

@@ -1,0 +1,224 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""The running instances of an app: starting a release beside the live one, probing it, draining and ending others."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+
+from ansible_collections.baremetal.flask.plugins.module_utils import files, probe, systemd
+from ansible_collections.baremetal.flask.plugins.module_utils.command import available_memory_mb
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release, Unit
+
+#: Good answers in a row that make a release ready.
+GOOD_ANSWERS = 3
+#: Bad answers in a row that end the watch after a switch. A dead process ends it at once.
+BAD_ANSWERS = 3
+_BETWEEN_ANSWERS_SECONDS = 0.1
+_BETWEEN_LOOKS_SECONDS = 0.25
+#: A connect(2) that was under way when ``current`` was renamed has arrived after this.
+_SETTLE_SECONDS = 0.2
+
+
+def web_unit(release: Release) -> str:
+    return release.app.unit("web", 1, release.id)
+
+
+def install_units(release: Release) -> bool:
+    """Lay the release's unit files where systemd reads them. True when that changed something."""
+    app = release.app
+    changed = False
+    for name in release.unit_names():
+        content = (release.units / name).read_text(encoding="utf-8")
+        target = app.unit_files / name
+        if not target.is_file() or target.read_text(encoding="utf-8") != content:
+            files.write(target, content)
+            changed = True
+    if changed:
+        systemd.systemctl("daemon-reload")
+    return changed
+
+
+def running(app: App) -> dict[str, Unit]:
+    """The app's units that systemd has up now, of whatever release."""
+    states = systemd.loaded(app.unit_glob)
+    parsed = {name: Unit.parse(name) for name, state in states.items() if systemd.is_up(state)}
+    return {name: unit for name, unit in parsed.items() if unit}
+
+
+def is_serving(release: Release) -> bool:
+    """Every instance of the release is up."""
+    up = running(release.app)
+    return all(name in up for name in release.unit_names())
+
+
+def start(release: Release) -> bool:
+    """Start the release's instances beside whatever runs. True when one of them was not running."""
+    installed = install_units(release)
+    up = running(release.app)
+    missing = [name for name in release.unit_names() if name not in up]
+    if missing:
+        # Not waiting: an app that never becomes ready must meet the probe's time limit and not systemd's.
+        systemd.systemctl("start", "--no-block", *missing)
+    return bool(installed or missing)
+
+
+def end(app: App, names: list[str]) -> None:
+    """Stop units and remove their files. Those of the live release must not be among them."""
+    systemd.stop(names)
+    for name in names:
+        (app.unit_files / name).unlink(missing_ok=True)
+        unit = Unit.parse(name)
+        if unit and unit.process == "web":
+            files.remove_tree(app.release(unit.release_id).run)
+
+
+def leftovers(app: App, *, keep: set[str]) -> list[str]:
+    """Units, running or only lying there, of releases that are neither live nor in ``keep``."""
+    names = {path.name for path in app.unit_files.glob(app.unit_glob)} | set(systemd.loaded(app.unit_glob))
+    wanted = {*keep, app.live_id()}
+    return sorted(name for name in names if (unit := Unit.parse(name)) and unit.release_id not in wanted)
+
+
+def process_fault(unit: str, *, restarts_allowed: bool = False) -> str:
+    """Why the instance's process is not well; "" while it is (or is still starting).
+
+    :param restarts_allowed: a process that died and was started again is well.
+    """
+    state = systemd.show(unit, "ActiveState", "SubState", "NRestarts", "ExecMainStatus", "ExecMainCode", "Job")
+    if state.get("Job", "0") not in ("", "0") and state.get("SubState") != "auto-restart":
+        # systemd has not got round to starting it.
+        return ""
+    restarted = int(state.get("NRestarts") or 0) > 0 and not restarts_allowed
+    if state.get("ActiveState") in ("failed", "inactive", "") or restarted or state.get("SubState") == "auto-restart":
+        # ExecMainCode: 1 = exited, 2 = killed by a signal, 3 = killed with a core dump.
+        how = "was killed by signal" if state.get("ExecMainCode") in ("2", "3") else "ended with status"
+        return f"the app's process {how} {state.get('ExecMainStatus', '?')}"
+    return ""
+
+
+def wait_until_ready(release: Release, expectation: probe.Expectation, *, seconds: float) -> str:
+    """Probe until the release has given several good answers in a row.
+
+    :param seconds: for all of it, the app's start included.
+    :returns: a few words for the summary.
+    :raises PhaseError: with the journal of the instance, when it does not get there.
+    """
+    started, began = time.monotonic(), time.time()
+    give_up = started + seconds
+    good, fault, unit = 0, "the app does not listen yet", web_unit(release)
+    while True:
+        left = give_up - time.monotonic()
+        if dead := process_fault(unit):
+            raise _not_ready(release, dead, since=began - 5)
+        if left <= 0:
+            raise _not_ready(release, f"{fault} (waited {seconds:g} s)", since=began - 5)
+        answer = probe.ask(release.socket, expectation)
+        if answer:
+            good, fault = 0, answer
+        else:
+            good += 1
+            if good == GOOD_ANSWERS:
+                break
+        time.sleep(_BETWEEN_ANSWERS_SECONDS)
+    if dead := process_fault(unit):
+        raise _not_ready(release, dead, since=began - 5)
+    return f"{good}/{GOOD_ANSWERS} good answers on {expectation.path or '/'} after {time.monotonic() - started:.1f}s"
+
+
+def _not_ready(release: Release, why: str, *, since: float) -> PhaseError:
+    return PhaseError(
+        f"the new release is not healthy: {why}",
+        advice="It was never live. Mend the app, commit, and deploy again.",
+        log=systemd.journal(web_unit(release), since=since),
+        log_title=f"journal of {web_unit(release)}",
+    )
+
+
+def watch(release: Release, expectation: probe.Expectation, *, seconds: float) -> None:
+    """Look at the release that has just gone live for a while.
+
+    :raises PhaseError: when its process dies or it answers badly several times in a row.
+    """
+    began = time.time()
+    give_up = time.monotonic() + seconds
+    unit, bad = web_unit(release), 0
+    while time.monotonic() < give_up:
+        fault = process_fault(unit)
+        answer = fault or probe.ask(release.socket, expectation)
+        bad = bad + 1 if answer else 0
+        if fault or bad == BAD_ANSWERS:
+            raise PhaseError(
+                f"the new release went bad {time.time() - began:.1f} s after it was live: {answer}",
+                advice="Mend the app, commit, and deploy again.",
+                log=systemd.journal(unit, since=began - 5),
+                log_title=f"journal of {unit}",
+            )
+        time.sleep(_BETWEEN_LOOKS_SECONDS)
+
+
+def drain(app: App, names: list[str], *, seconds: float) -> int:
+    """Wait until the web instances among ``names`` have no connection left.
+
+    :returns: how many connections were still open when ``seconds`` were over.
+    """
+    units = [unit for name in names if (unit := Unit.parse(name)) and unit.process == "web"]
+    sockets = [app.release(unit.release_id).socket for unit in units]
+    if not sockets:
+        return 0
+    time.sleep(_SETTLE_SECONDS)
+    give_up = time.monotonic() + seconds
+    while (open_now := sum(map(probe.connections, sockets))) and time.monotonic() < give_up:
+        time.sleep(0.05)
+    return open_now
+
+
+def switch(release: Release) -> None:
+    """Make a release live: one rename, after everything it needs is on disk."""
+    app = release.app
+    old = app.live_id()
+    if old and old != release.id:
+        files.point(release.previous, f"../{old}")
+    files.sync_file_system(app.root)
+    files.point(app.current, f"releases/{release.id}")
+
+
+def switch_off(app: App) -> None:
+    """Let nothing be live: the way back from a first deploy."""
+    app.current.unlink(missing_ok=True)
+    files.sync_folder(app.root)
+
+
+def prune(app: App, unwanted: list[str], *, venv_of: Callable[[Release], str]) -> int:
+    """Delete releases, and the virtualenvs that no release uses any more. Returns how many folders went."""
+    for release_id in unwanted:
+        files.remove_tree(app.releases / release_id)
+    used = {venv_of(app.release(entry.name)) for entry in app.releases.iterdir()}
+    unused = [entry for entry in app.venvs.iterdir() if entry.name not in used]
+    for venv in unused:
+        shutil.rmtree(venv)
+    return len(unwanted) + len(unused)
+
+
+def memory_mb(app: App) -> int:
+    """Megabytes that the app's running instances take, shared pages counted by their share."""
+    total = 0
+    for name in running(app):
+        for pid in systemd.processes(name):
+            total += systemd.proportional_kb(pid)
+    return total >> 10
+
+
+def memory_warning(app: App) -> str:
+    """The arithmetic, when a second release beside the running one will hardly fit; "" when it will."""
+    needed, available = memory_mb(app), available_memory_mb()
+    if needed <= available:
+        return ""
+    return (
+        f"memory may run short while two releases overlap: the running one takes {needed} MB, {available} MB are available; "
+        "lower WEB_CONCURRENCY in flask_app_env or add memory"
+    )

@@ -1,0 +1,123 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""``release.json``: what a release is made of. Written once, when it is complete, and never changed."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release
+from ansible_collections.baremetal.flask.plugins.module_utils.units import Runtime
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """
+    :param inputs: everything besides the commit that decides the release, by name. A variable's value stands there as
+        a keyed hash, so that two releases can be compared without either telling a secret.
+    :param fingerprint: the keyed hash of all ``inputs``.
+    :param rebuild: the run that asked for a fresh build in spite of equal inputs; empty normally.
+    :param folder: the app's folder, relative to the release.
+    :param import_paths: relative to the release.
+    :param venv: the key of the virtualenv.
+    """
+
+    id: str
+    sha: str
+    ref: str
+    names: list[str]
+    subject: str
+    inputs: dict[str, str]
+    fingerprint: str
+    rebuild: str = ""
+    folder: str = "src"
+    import_paths: list[str] = field(default_factory=list)
+    entry_point: str = ""
+    venv: str = ""
+    packages: int = 0
+    python: str = ""
+    built_at: float = 0
+    built_by: str = ""
+
+    @property
+    def title(self) -> str:
+        """For people: ``e1ca3a1 (v2)``."""
+        return title(self.sha, self.names)
+
+    def public(self) -> dict[str, object]:
+        """What a module returns about a release."""
+        return {name: getattr(self, name) for name in ("id", "sha", "ref", "names", "subject")}
+
+    def runtime(self, release: Release) -> Runtime:
+        return Runtime(release, release.path / self.folder, tuple(release.path / path for path in self.import_paths))
+
+    def text(self) -> str:
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+
+def title(sha: str, names: list[str]) -> str:
+    return f"{sha[:7]} ({', '.join(names)})" if names else sha[:7]
+
+
+def read(release: Release) -> Manifest | None:
+    """None when the release is not there or not complete."""
+    try:
+        return Manifest(**json.loads(release.manifest.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def keyed(key: bytes, value: str) -> str:
+    return hmac.new(key, value.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def inputs(
+    *, key: bytes, env: Mapping[str, str], platform: Mapping[str, str], settings: Mapping[str, str]
+) -> dict[str, str]:
+    """Everything besides the commit that decides a release.
+
+    :param key: a secret that is the same on every host of an environment.
+    :param env: the variables of the inventory.
+    :param platform: the variables that the platform adds.
+    :param settings: plain inputs, such as the Python version; they stand as they are.
+    """
+    hashed = {
+        f"{kind}.{name}": keyed(key, value)
+        for kind, group in (("env", env), ("platform", platform))
+        for name, value in group.items()
+    }
+    return {**settings, **hashed}
+
+
+def fingerprint(key: bytes, decided_by: Mapping[str, str]) -> str:
+    return keyed(key, json.dumps(decided_by, sort_keys=True))[:8]
+
+
+def release_id(key: bytes, *, sha: str, fingerprint: str, rebuild: str) -> str:
+    """The same commit and inputs give the same id, on every host."""
+    return f"{sha[:12]}-{keyed(key, fingerprint + rebuild)[:8] if rebuild else fingerprint}"
+
+
+def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """The inputs that differ, named as a person knows them: ``MAIL_SERVER``, not ``env.MAIL_SERVER``."""
+    names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    return [name.partition(".")[2] or name for name in names]
+
+
+def all_complete(app: App) -> list[Manifest]:
+    found = (read(app.release(release_id)) for release_id in app.complete_ids())
+    return [manifest for manifest in found if manifest]
+
+
+def venv_of(release: Release) -> str:
+    """The key of the virtualenv that a release uses, complete or not; empty when it has none yet."""
+    try:
+        return Path(release.venv.readlink()).name
+    except OSError:
+        return ""

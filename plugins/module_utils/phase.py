@@ -1,0 +1,186 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""What every phase of a deploy shares: its options, its lock, and how its end is told."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.flask.plugins.module_utils import envfile, files, history, lease, manifest
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
+
+#: The options that every release module has; documented in the fragment ``release``.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "app": {"type": "str", "required": True},
+    "run": {"type": "str", "required": True},
+    "deployer": {"type": "str", "required": True},
+    "lock_seconds": {"type": "int", "default": 600},
+    "take_over": {"type": "str", "default": ""},
+}
+#: Values shorter than this are not hidden in logs: "on" or "5432" would blank half of every line.
+_SECRET_LENGTH = 6
+
+
+class Phase:
+    """One phase of one run on this host.
+
+    :param name: as it stands in results: ``build``, ``ready``, …
+    """
+
+    def __init__(self, name: str, module: AnsibleModule) -> None:
+        self.name = name
+        self.module = module
+        self.options = module.params
+        self.check_mode = module.check_mode
+        self.app = App(module.params["app"])
+        self.deployer = module.params["deployer"]
+        self.secrets: list[str] = []
+        self.warnings: list[str] = []
+
+    def lock(self, purpose: str = "") -> lease.Lock:
+        options = self.options
+        return lease.Lock(
+            self.app,
+            run=options["run"],
+            holder=self.deployer,
+            purpose=purpose or self.name,
+            seconds=options["lock_seconds"],
+            take_over=options["take_over"],
+        )
+
+    def require_provisioned(self) -> None:
+        if not self.app.root.is_dir() or not self.app.platform_env.is_file():
+            raise PhaseError(
+                f"{self.app.name} is not provisioned on this host",
+                advice="Run site.yml, or provision.yml and then this again.",
+            )
+
+    def platform_env(self) -> dict[str, str]:
+        """The variables that the platform adds; their values are hidden in logs."""
+        variables = envfile.parse(self.app.platform_env.read_text(encoding="utf-8"))
+        self.hide(variables.values())
+        return variables
+
+    def hide(self, values: Any) -> None:
+        """Blank these values in everything that this phase returns as a log."""
+        self.secrets += [value for value in map(str, values) if len(value) >= _SECRET_LENGTH]
+
+    def redact(self, text: str) -> str:
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            text = text.replace(secret, "********")
+            for line in secret.splitlines():
+                if len(line) >= _SECRET_LENGTH:
+                    text = text.replace(line, "********")
+        return text
+
+    def events(self) -> list[history.Event]:
+        """The history, with what a power cut between the switch and its record left out added."""
+        events = history.read(self.app.history)
+        live = self.app.live()
+        if live and (not events or history.good(events)[-1:] != [live.id]) and (found := manifest.read(live)):
+            events.append(self.record(history.LIVE, found, note="found live; its record was cut off"))
+        return events
+
+    def record(self, event: str, release: manifest.Manifest, note: str = "") -> history.Event:
+        return history.append(
+            self.app.history,
+            history.Event(
+                event,
+                release.id,
+                sha=release.sha,
+                ref=release.ref,
+                names=release.names,
+                by=self.deployer,
+                note=self.redact(note),
+            ),
+        )
+
+    def serving(self) -> str:
+        """What users get now, for a person."""
+        live = self.app.live()
+        found = manifest.read(live) if live else None
+        if not live or not found:
+            return "nothing yet"
+        since = history.last(history.read(self.app.history), live.id, history.LIVE, history.ROLLED_BACK)
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(since.at)) if since else "an unknown time"
+        return f"{found.title}, live since {when}" + (f" by {since.by}" if since else "")
+
+
+def secret_json(module: AnsibleModule, option: str) -> dict[str, Any]:
+    """An option that came as one base64 text of JSON.
+
+    A dict with ``no_log`` would blank every substring of the result that equals one of its values.
+    """
+    encoded = module.params[option]
+    return json.loads(base64.b64decode(encoded)) if encoded else {}
+
+
+def main(
+    name: str, options: dict[str, dict[str, Any]], work: Callable[[Phase], dict[str, Any]], *, needs_run: bool = True
+) -> None:
+    """Run a phase as an Ansible module.
+
+    The phase goes on when the connection to the controller is cut: the next run finds what is done.
+
+    :param work: does the phase and returns its result.
+    :param needs_run: the phase belongs to a run that holds the lock.
+    """
+    common = OPTIONS if needs_run else {"app": OPTIONS["app"]}
+    module = AnsibleModule(argument_spec={**common, **options}, supports_check_mode=True)
+    for interruption in (signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(interruption, signal.SIG_IGN)
+    if not needs_run:
+        module.params.update(run="", deployer="", lock_seconds=0, take_over="")
+    phase = Phase(name, module)
+    started = time.monotonic()
+    with _told(phase, started):
+        result = work(phase)
+        warnings = [*phase.warnings, *result.pop("warnings", [])]
+        module.exit_json(
+            phase=name,
+            seconds=round(time.monotonic() - started, 3),
+            **{"changed": False, **result, "release_warnings": warnings},
+        )
+
+
+@contextlib.contextmanager
+def _told(phase: Phase, started: float) -> Iterator[None]:
+    """Turn what stops a phase into the result that the person sees."""
+    try:
+        yield
+        return
+    except PhaseError as error:
+        stopped = error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        stopped = disk_full(phase.app)
+    extra = {"lease": {"run": stopped.lease.run}} if isinstance(stopped, lease.Busy) and stopped.lease else {}
+    phase.module.fail_json(
+        msg=phase.redact(stopped.message),
+        phase=phase.name,
+        advice=phase.redact(stopped.advice),
+        log=[phase.redact(line) for line in stopped.log],
+        log_title=stopped.log_title,
+        serving=phase.serving(),
+        seconds=round(time.monotonic() - started, 3),
+        **extra,
+    )
+
+
+def disk_full(app: App) -> PhaseError:
+    where = app.root if app.root.is_dir() else app.root.parent
+    return PhaseError(
+        f"the disk is full: {where} has {files.free_mb(where)} MB free",
+        advice="Nothing that serves was touched. Free some space on the host, then run this again.",
+    )

@@ -1,0 +1,273 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""The app's git repository: a bare mirror on the host, refs resolved to one commit, a clean checkout of it."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import re
+import urllib.parse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.baremetal.flask.plugins.module_utils import files
+from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandFailed, run
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+
+#: The options of a module that reads the repository; documented in the fragment ``release.source``.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "repository": {"type": "str", "required": True},
+    "version": {"type": "str", "required": True},
+    "strict_host_keys": {"type": "bool", "default": False},
+}
+_SHA = re.compile(r"[0-9a-f]{40}")
+_ABBREVIATED = re.compile(r"[0-9a-f]{7,40}")
+_FETCH_SECONDS = 900
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+if TYPE_CHECKING:
+    from ansible_collections.baremetal.flask.plugins.module_utils.phase import Phase
+
+
+def without_credentials(url: str) -> tuple[str, str]:
+    """Split the user name and password off an http(s) address.
+
+    :returns: the address without them, and the ``Authorization`` header that carries them (or "").
+
+    >>> without_credentials("https://bob:s3cret@git.example.com/shop.git")
+    ('https://git.example.com/shop.git', 'Basic Ym9iOnMzY3JldA==')
+    >>> without_credentials("git@git.example.com:shop.git")
+    ('git@git.example.com:shop.git', '')
+    """
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
+        return url, ""
+    user, _at, host = parts.netloc.rpartition("@")
+    token = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
+    return urllib.parse.urlunsplit(parts._replace(netloc=host)), f"Basic {token}"
+
+
+class Repository:
+    """A bare mirror of the app's repository.
+
+    :param path: the mirror's folder.
+    :param url: what ``git clone`` would take. Credentials in it never reach an argument list, the mirror or a log.
+    :param deploy_key: the private SSH key to use; a file that may not exist.
+    :param known_hosts: the SSH host keys to trust. With ``strict`` only those; else a host's key is learnt the first
+        time and a changed key is refused ever after.
+    """
+
+    def __init__(self, path: Path, *, url: str, deploy_key: Path, known_hosts: Path, strict: bool) -> None:
+        self.path = path
+        self.url, authorization = without_credentials(url)
+        ssh = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=10"]
+        ssh += [
+            "-o",
+            f"UserKnownHostsFile={known_hosts}",
+            "-o",
+            f"StrictHostKeyChecking={'yes' if strict else 'accept-new'}",
+        ]
+        if deploy_key.is_file():
+            ssh += ["-i", str(deploy_key), "-o", "IdentitiesOnly=yes"]
+        self.env = {
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_SSH_COMMAND": " ".join(ssh),
+            "GIT_HTTP_LOW_SPEED_LIMIT": "1",
+            "GIT_HTTP_LOW_SPEED_TIME": "30",
+            "HOME": "/nonexistent",
+        }
+        if authorization:
+            self.env |= {
+                "GIT_CONFIG_COUNT": "1",
+                "GIT_CONFIG_KEY_0": f"http.{self.url}.extraHeader",
+                "GIT_CONFIG_VALUE_0": f"Authorization: {authorization}",
+            }
+
+    def git(self, *words: str, timeout: float = 60, check: bool = True, env: dict[str, str] | None = None) -> str:
+        return run(
+            ["git", "-c", "core.hooksPath=/dev/null", f"--git-dir={self.path}", *words],
+            env={**self.env, **(env or {})},
+            timeout=timeout,
+            title=f"git {words[0]}",
+            check=check,
+        ).rstrip("\n")
+
+    def fetch(self) -> None:
+        """Bring the mirror up to date; create it the first time.
+
+        :raises PhaseError: when the server does not answer or refuses.
+        """
+        if not (self.path / "HEAD").is_file():
+            files.remove_tree(self.path)
+            run(["git", "init", "--quiet", "--bare", str(self.path)], env=self.env)
+            self.path.chmod(0o700)
+        self._fetch("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+
+    def _fetch(self, *refspecs: str) -> None:
+        try:
+            self.git("fetch", "--quiet", "--prune", "--force", "--no-tags", self.url, *refspecs, timeout=_FETCH_SECONDS)
+        except CommandFailed as error:
+            raise PhaseError(
+                f"cannot fetch {self.url}: {_cause(error.output)}",
+                advice=_fetch_advice(error.output),
+                log=error.log,
+                log_title="output of git fetch",
+            ) from error
+
+    def resolve(self, version: str) -> str:
+        """The full SHA of the commit that a branch, tag or (abbreviated) SHA names, fetching what is needed for it.
+
+        A SHA that the mirror already has needs no connection.
+
+        :raises PhaseError: when there is no such ref, or it could mean several commits.
+        """
+        if _ABBREVIATED.fullmatch(version) and (found := self._commit(version)):
+            return found
+        self.fetch()
+        names = [version] if version.startswith("refs/") else [f"refs/tags/{version}", f"refs/heads/{version}"]
+        found_names = {name: sha for name in names if (sha := self._commit(name))}
+        if len(set(found_names.values())) > 1:
+            raise PhaseError(
+                f"flask_app_version '{version}' is both a tag and a branch",
+                advice=f"Say which: {' or '.join(found_names)}.",
+            )
+        if found_names:
+            return next(iter(found_names.values()))
+        if _ABBREVIATED.fullmatch(version):
+            if found := self._commit(version):
+                return found
+            if _SHA.fullmatch(version):
+                self._fetch(version)
+                if found := self._commit(version):
+                    return found
+        raise PhaseError(
+            f"flask_app_version '{version}' is no branch, tag or commit of {self.url}",
+            advice=self._suggestions(version),
+        )
+
+    def _commit(self, name: str) -> str:
+        if not (self.path / "HEAD").is_file():
+            return ""
+        found = self.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}", check=False)
+        return found if _SHA.fullmatch(found) else ""
+
+    def _suggestions(self, version: str) -> str:
+        listed = self.git("for-each-ref", "--sort=-creatordate", "--format=%(refname:short)", "refs/heads", "refs/tags")
+        names = listed.splitlines()
+        if not names:
+            return "The repository is empty: push a commit first."
+        close = difflib.get_close_matches(version, names, n=3)
+        return (f"Did you mean {' or '.join(close)}? " if close else "") + "Newest refs: " + ", ".join(names[:8]) + "."
+
+    def describe(self, sha: str) -> tuple[list[str], str, int]:
+        """The tags on a commit, its subject line, and its time in seconds since the epoch."""
+        tags = self.git("tag", "--points-at", sha).split()
+        seconds, _tab, subject = self.git("show", "--no-patch", "--format=%ct%x09%s", sha).partition("\t")
+        return tags, subject, int(seconds)
+
+    def check_out(self, sha: str, folder: Path) -> None:
+        """A plain copy of a commit with its submodules; no ``.git`` is left in it.
+
+        :raises PhaseError: when a submodule cannot be fetched, or a file is an LFS pointer.
+        """
+        folder.mkdir(parents=True)
+        index = folder.parent / ".index"
+        work = {"GIT_INDEX_FILE": str(index), "GIT_WORK_TREE": str(folder)}
+        try:
+            self.git("read-tree", sha, env=work)
+            self.git("checkout-index", "--all", "--force", "--quiet", timeout=_FETCH_SECONDS, env=work)
+        finally:
+            index.unlink(missing_ok=True)
+        if (folder / ".gitmodules").is_file():
+            self._check_out_submodules(sha, folder)
+        self._refuse_pointers(folder)
+
+    def _check_out_submodules(self, sha: str, folder: Path) -> None:
+        """Let git fill the submodules in a checkout of its own, since it resolves addresses relative to the origin."""
+        files.remove_tree(folder)
+        allow_local = ["-c", "protocol.file.allow=always"] if self.url.startswith(("/", "file:")) else []
+        git = ["git", "-c", "core.hooksPath=/dev/null", *allow_local]
+        try:
+            run([*git, "clone", "--quiet", "--shared", "--no-checkout", str(self.path), str(folder)], env=self.env)
+            in_folder = [*git, "-C", str(folder)]
+            run([*in_folder, "remote", "set-url", "origin", self.url], env=self.env)
+            run([*in_folder, "checkout", "--quiet", "--detach", sha], env=self.env, timeout=_FETCH_SECONDS)
+            run(
+                [*in_folder, "submodule", "--quiet", "update", "--init", "--recursive"],
+                env=self.env,
+                timeout=_FETCH_SECONDS,
+                title="git submodule update",
+            )
+        except CommandFailed as error:
+            raise PhaseError(
+                f"cannot fetch the submodules of {self.url}: {_cause(error.output)}",
+                advice="Check the addresses in .gitmodules and that the deploy key may read those repositories too.",
+                log=error.log,
+                log_title="output of git submodule update",
+            ) from error
+        for found in [folder / ".git", *folder.rglob("*/.git")]:
+            files.remove_tree(found)
+
+    def _refuse_pointers(self, folder: Path) -> None:
+        for path in folder.rglob(".gitattributes"):
+            if "filter=lfs" not in path.read_text(encoding="utf-8", errors="replace"):
+                continue
+            for candidate in path.parent.rglob("*"):
+                if candidate.is_file() and candidate.stat().st_size < 1024:
+                    with candidate.open("rb") as stream:
+                        if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
+                            raise PhaseError(
+                                f"{candidate.relative_to(folder)} is kept in Git LFS, which is not fetched here: "
+                                "the app would serve a pointer instead of the file",
+                                advice="Keep the file in git itself, or outside the repository.",
+                            )
+
+
+def of(this: Phase) -> Repository:
+    """The repository of the app that a phase works on."""
+    settings = this.app.settings
+    return Repository(
+        this.app.repository,
+        url=this.options["repository"],
+        deploy_key=settings / "deploy_key",
+        known_hosts=settings / "known_hosts",
+        strict=this.options["strict_host_keys"],
+    )
+
+
+def _cause(output: str) -> str:
+    """The line of git's output that says why."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    for mark in (
+        "fatal: unable to access",
+        "ssh:",
+        "Permission denied",
+        "Host key verification failed",
+        "ERROR:",
+        "fatal:",
+        "error:",
+    ):
+        for line in lines:
+            if mark in line:
+                return re.sub(r"^(fatal|error|remote|ERROR): ", "", line)
+    return lines[-1] if lines else "no answer in time"
+
+
+def _fetch_advice(output: str) -> str:
+    if "Host key verification failed" in output:
+        return (
+            "The server's SSH key is not the known one. If it really changed, put the new line into flask_app_known_hosts "
+            "and run provision.yml."
+        )
+    if "Permission denied" in output or "Authentication failed" in output or "could not read Username" in output:
+        return "Check flask_app_repository and that flask_app_deploy_key may read it, then run this again."
+    if "No space left" in output:
+        return "Free some space on the host, then run this again."
+    if "dubious ownership" in output:
+        return "A repository on the host itself must belong to root."
+    return "Check flask_app_repository and that the host can reach it, then run this again."

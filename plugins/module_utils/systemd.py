@@ -1,0 +1,82 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Talking to systemd: states of units, starting, stopping, their journals."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from ansible_collections.baremetal.flask.plugins.module_utils.command import run
+
+#: Longer than any TimeoutStopSec that a unit of ours has.
+_STOP_SECONDS = 900
+
+
+def systemctl(*words: str, timeout: float = 120, check: bool = True) -> str:
+    return run(["systemctl", "--no-pager", *words], timeout=timeout, check=check, title=f"systemctl {words[0]}")
+
+
+def loaded(pattern: str) -> dict[str, str]:
+    """Units that systemd knows and whose name fits: name → active state."""
+    listed = systemctl("list-units", "--all", "--plain", "--no-legend", "--full", pattern, check=False)
+    rows = [line.split(None, 4) for line in listed.splitlines() if line.strip()]
+    return {row[0]: row[2] for row in rows if len(row) >= 4}
+
+
+def show(unit: str, *properties: str) -> dict[str, str]:
+    """Properties of one unit; empty texts when systemd does not know it."""
+    lines = systemctl("show", unit, "--property=" + ",".join(properties), check=False).splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def is_up(state: str) -> bool:
+    return state in ("active", "reloading", "activating", "deactivating")
+
+
+def stop(units: Sequence[str], *, wait: bool = True) -> None:
+    """Ask units to end and, if ``wait``, wait until they have. Forget what had failed."""
+    if units:
+        systemctl("stop", *([] if wait else ["--no-block"]), *units, timeout=_STOP_SECONDS, check=False)
+        systemctl("reset-failed", *units, check=False)
+
+
+def journal(unit: str, *, since: float, lines: int = 30) -> list[str]:
+    """The last lines that a unit wrote since a moment (seconds since the epoch)."""
+    run(["journalctl", "--sync"], check=False)
+    output = run(
+        [
+            "journalctl",
+            "--no-pager",
+            "--quiet",
+            "--output=cat",
+            f"--unit={unit}",
+            f"--since=@{since:.3f}",
+            f"--lines={lines}",
+        ],
+        check=False,
+    )
+    return [line for line in output.splitlines() if line.strip()]
+
+
+def processes(unit: str) -> list[int]:
+    """The ids of the processes of a unit."""
+    group = show(unit, "ControlGroup").get("ControlGroup", "")
+    if not group:
+        return []
+    found: list[int] = []
+    for listing in Path(f"/sys/fs/cgroup{group}").rglob("cgroup.procs"):
+        with contextlib.suppress(OSError):
+            found += map(int, listing.read_text(encoding="ascii").split())
+    return found
+
+
+def proportional_kb(pid: int) -> int:
+    """Kilobytes of memory of a process, shared pages counted by its share (PSS); 0 when it has ended."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    return 0

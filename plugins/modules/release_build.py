@@ -1,0 +1,258 @@
+#!/usr/bin/python
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Phase 1 of a deploy: lock, fetch, resolve, build."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_build
+short_description: Build a release of a Flask app from a git ref
+description:
+  - Takes the app's lock, brings the repository up to date, resolves O(version) to one commit, and builds the release of
+    that commit and these inputs, unless it is live or built already. Nothing that serves is touched.
+  - The release is an immutable folder with the code, a virtualenv, the environment and the units. Its name is made
+    from the commit and from a keyed hash of every other input, so that equal inputs give the same name on every host.
+  - When the release is live already the lock is given back at once.
+extends_documentation_fragment: [baremetal.flask.release, baremetal.flask.release.source, baremetal.flask.release.inputs]
+author: baremetal.flask contributors
+options:
+  sha:
+    description: The commit that O(version) was resolved to for all hosts. Empty to resolve it here.
+    type: str
+    default: ""
+  rebuild:
+    description: Build afresh in spite of equal inputs, for requirements that are not pinned.
+    type: bool
+    default: false
+  honour_hold:
+    description: Do nothing when a rollback holds the app where it is.
+    type: bool
+    default: false
+  build_seconds:
+    description: How long each program of the build may take. Seconds.
+    type: int
+    default: 1800
+  uv:
+    description: The uv program on the host.
+    type: path
+    default: /opt/uv/bin/uv
+"""
+
+EXAMPLES = r"""
+- name: Build the release
+  baremetal.flask.release_build:
+    app: shop
+    repository: git@git.example.com:acme/shop.git
+    version: main
+    env: "{{ {'MAIL_SERVER': 'smtp.example.com'} | to_json | b64encode }}"
+"""
+
+RETURN = r"""
+state:
+  description:
+    - V(built), go on with M(baremetal.flask.release_ready); V(live), nothing to do; V(held), a rollback holds the app;
+      V(planned), check mode.
+  type: str
+  returned: success
+release:
+  description: The release, with its C(id), C(sha), C(ref), C(names) (tags on the commit) and C(subject).
+  type: dict
+  returned: success
+first:
+  description: No release of this app has ever been live on this host.
+  type: bool
+  returned: success
+summary:
+  description: What was done, for people.
+  type: str
+  returned: success
+"""
+
+from pathlib import Path
+
+from ansible_collections.baremetal.flask.plugins.module_utils import (
+    build,
+    history,
+    inputs,
+    instances,
+    manifest,
+    phase,
+    source,
+)
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+
+OPTIONS = {
+    **source.OPTIONS,
+    "sha": {"type": "str", "default": ""},
+    **inputs.OPTIONS,
+    "rebuild": {"type": "bool", "default": False},
+    "honour_hold": {"type": "bool", "default": False},
+    "build_seconds": {"type": "int", "default": 1800},
+    "uv": {"type": "path", "default": "/opt/uv/bin/uv"},
+}
+
+
+def work(this: phase.Phase) -> dict:
+    if this.check_mode and not this.app.platform_env.is_file():
+        return {
+            "state": "planned",
+            "changed": True,
+            "first": True,
+            "release": {},
+            "summary": "would deploy for the first time",
+        }
+    this.require_provisioned()
+    if this.check_mode:
+        return _plan(this)
+    with this.lock(f"deploy {this.options['version']}").begin() as lock:
+        try:
+            result = _build(this, lock)
+        except PhaseError:
+            # Nothing has been started: the next one need not wait for the rescue of this run.
+            lock.give_back()
+            raise
+        if result["state"] != "built":
+            lock.give_back()
+        return result
+
+
+def _build(this: phase.Phase, lock) -> dict:
+    app, options = this.app, this.options
+    events = this.events()
+    if options["honour_hold"] and (hold := history.held_by(events)):
+        return _held(this, hold)
+    repository, request = _request(this)
+    live, chosen = _existing(this, request)
+    left = instances.leftovers(app, keep={chosen.id} if chosen else set())
+    instances.end(app, left)
+    first = not any(event.event == history.LIVE for event in events)
+    if live and instances.is_serving(app.release(live.id)):
+        return {
+            "state": "live",
+            "changed": bool(left),
+            "first": first,
+            "release": live.public(),
+            "summary": f"{live.title} is live already",
+        }
+    if chosen:
+        built, how = chosen, "built before"
+    else:
+        lock.note(target=request.id)
+        built, how = build.build(
+            app, request, repository=repository, uv=Path(options["uv"]), timeout=options["build_seconds"]
+        )
+        this.record(history.BUILT, built)
+    lock.note(target=built.id)
+    return {
+        "state": "built",
+        "changed": True,
+        "first": first,
+        "release": built.public(),
+        "summary": f"{built.title} {built.subject}; {how}, Python {built.python}",
+        **({"diff": _diff(this, request)} if this.module._diff else {}),
+    }
+
+
+def _request(this: phase.Phase) -> tuple[source.Repository, build.Request]:
+    app, options = this.app, this.options
+    given = inputs.read(this)
+    repository = source.of(this)
+    sha = repository.resolve(options["sha"] or options["version"])
+    rebuild = options["run"] if options["rebuild"] else ""
+    return repository, build.Request(
+        id=manifest.release_id(given.key, sha=sha, fingerprint=given.fingerprint, rebuild=rebuild),
+        sha=sha,
+        ref=options["version"],
+        rebuild=rebuild,
+        env=given.env,
+        subdirectory=options["subdirectory"].strip("/"),
+        entry_point=options["wsgi"],
+        inputs=given.hashed,
+        fingerprint=given.fingerprint,
+        built_by=this.deployer,
+    )
+
+
+def _existing(this: phase.Phase, request: build.Request) -> tuple[manifest.Manifest | None, manifest.Manifest | None]:
+    """The live release when it is what was asked for, and a complete release that is.
+
+    A release that was built afresh on request counts as well: its inputs are equal.
+    """
+    fitting = [
+        found
+        for found in manifest.all_complete(this.app)
+        if found.sha == request.sha
+        and found.fingerprint == request.fingerprint
+        and request.rebuild in ("", found.rebuild)
+    ]
+    live = next((found for found in fitting if found.id == this.app.live_id()), None)
+    return live, live or max(fitting, key=lambda found: found.built_at, default=None)
+
+
+def _held(this: phase.Phase, hold: history.Event) -> dict:
+    return {
+        "state": "held",
+        "changed": False,
+        "first": False,
+        "release": {"id": hold.release, "sha": hold.sha, "ref": hold.ref, "names": hold.names, "subject": ""},
+        "summary": f"held at {manifest.title(hold.sha, hold.names)} since {hold.by} rolled back; deploy.yml moves it forward again",
+    }
+
+
+def _plan(this: phase.Phase) -> dict:
+    """What a deploy would do. Reads the repository's server, writes nothing but the mirror."""
+    events = history.read(this.app.history)
+    if this.options["honour_hold"] and (hold := history.held_by(events)):
+        return _held(this, hold)
+    _repository, request = _request(this)
+    live, chosen = _existing(this, request)
+    first = not any(event.event == history.LIVE for event in events)
+    if live and instances.is_serving(this.app.release(live.id)):
+        return {
+            "state": "live",
+            "changed": False,
+            "first": first,
+            "release": live.public(),
+            "summary": f"{live.title} is live already",
+        }
+    release = (
+        chosen.public()
+        if chosen
+        else {"id": request.id, "sha": request.sha, "ref": request.ref, "names": [], "subject": ""}
+    )
+    return {
+        "state": "planned",
+        "changed": True,
+        "first": first,
+        "release": release,
+        "summary": f"would deploy {request.sha[:7]}; serving now: {this.serving()}",
+        "diff": _diff(this, request),
+    }
+
+
+def _diff(this: phase.Phase, request: build.Request) -> dict:
+    """The inputs that a deploy changes. Values of variables stand as hashes."""
+    live = this.app.live()
+    old = manifest.read(live) if live else None
+
+    def lines(release: str, sha: str, inputs: dict) -> str:
+        return "".join(
+            f"{name}: {value}\n" for name, value in [("release", release), ("commit", sha), *sorted(inputs.items())]
+        )
+
+    return {
+        "before_header": "live",
+        "after_header": "deploy",
+        "before": lines(old.id, old.sha, old.inputs) if old else "",
+        "after": lines(request.id, request.sha, request.inputs),
+    }
+
+
+def main() -> None:
+    phase.main("build", OPTIONS, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+#!/usr/bin/python
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Phase 2 of a deploy: the commands that run once for the whole fleet, before anything is switched."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_run
+short_description: Run commands in a release of a Flask app
+description:
+  - Runs commands one after the other as the app's user, in the release's folder, with its variables and in the same
+    sandbox as its processes. The first that fails ends it.
+extends_documentation_fragment: [baremetal.flask.release]
+author: baremetal.flask contributors
+options:
+  release:
+    description: The release's id.
+    type: str
+    required: true
+  commands:
+    description: Shell commands.
+    type: list
+    elements: str
+    required: true
+  purpose:
+    description: What the commands are, for messages and the history.
+    type: str
+    choices: [init commands, release phase]
+    default: release phase
+  command_seconds:
+    description: How long each command may take. Seconds.
+    type: int
+    default: 1800
+"""
+
+EXAMPLES = r"""
+- name: Migrate the database
+  baremetal.flask.release_run:
+    app: shop
+    release: e1ca3a1f00aa-1b2c3d4e
+    commands: [flask db upgrade]
+  run_once: true
+"""
+
+RETURN = r"""
+output:
+  description: The last lines that the commands printed; long values of variables are blanked.
+  type: list
+  elements: str
+  returned: success
+"""
+
+from ansible_collections.baremetal.flask.plugins.module_utils import command, envfile, history, manifest, phase
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+
+OPTIONS = {
+    "release": {"type": "str", "required": True},
+    "commands": {"type": "list", "elements": "str", "required": True},
+    "purpose": {"type": "str", "choices": ["init commands", "release phase"], "default": "release phase"},
+    "command_seconds": {"type": "int", "default": 1800},
+}
+
+
+def work(this: phase.Phase) -> dict:
+    app, options = this.app, this.options
+    commands, purpose = options["commands"], options["purpose"]
+    if this.check_mode:
+        return {"changed": True, "summary": f"would run {', '.join(commands)}"}
+    release = app.release(options["release"])
+    output: list[str] = []
+    with this.lock().resume():
+        found = manifest.read(release)
+        if not found:
+            raise PhaseError(f"release {release.id} is not on this host", advice="Run the playbook again.")
+        this.platform_env()
+        this.hide(envfile.parse(release.env.read_text(encoding="utf-8")).values())
+        this.record(history.RELEASE_PHASE, found, note=f"{purpose}: {'; '.join(commands)}")
+        for number, words in enumerate(commands, start=1):
+            output += _run(
+                release, found, words, title=f"{purpose}, command {number} of {len(commands)}", options=options
+            )
+    lines = [this.redact(line) for line in output][-30:]
+    return {"changed": True, "release": found.public(), "output": lines, "summary": f"{purpose}: {', '.join(commands)}"}
+
+
+def _run(release, found: manifest.Manifest, words: str, *, title: str, options: dict) -> list[str]:
+    unit = f"{release.app.name}-release-phase.service"
+    command.run(["systemctl", "stop", unit], check=False)
+    seconds = options["command_seconds"]
+    properties = {**found.runtime(release).service(), "RuntimeMaxSec": str(seconds), "SyslogIdentifier": unit}
+    try:
+        printed = command.run(
+            [*command.transient(unit, properties=properties), "/bin/sh", "-c", words], timeout=seconds + 15, title=title
+        )
+    except command.CommandFailed as error:
+        raise PhaseError(
+            f"{title}, failed: '{words}' " + ("took too long" if error.code is None else f"ended with {error.code}"),
+            advice="The old release goes on serving, but what the commands did before they failed is not undone. Mend "
+            "the cause, commit, and deploy again.",
+            log=error.log,
+            log_title=f"output of '{words}'",
+        ) from error
+    return printed.splitlines()
+
+
+def main() -> None:
+    phase.main("release phase", OPTIONS, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+#!/usr/bin/python
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""What an app is doing on this host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_status
+short_description: Show what is live of a Flask app on a host
+description:
+  - Returns the live release, who deployed it and when, whether it is well now, its instances with their restarts and
+    memory, the disk that the app takes, who holds the lock, and the last attempts. Changes nothing.
+extends_documentation_fragment: [baremetal.flask.release.app, baremetal.flask.release.health]
+author: baremetal.flask contributors
+options:
+  attempts:
+    description: How many of the last attempts to return.
+    type: int
+    default: 10
+"""
+
+EXAMPLES = r"""
+- name: Look
+  baremetal.flask.release_status:
+    app: shop
+    health: {host: shop.example.com}
+"""
+
+RETURN = r"""
+status:
+  description: All of it.
+  type: dict
+  returned: success
+  contains:
+    live:
+      description: The live release with C(id), C(sha), C(ref), C(names), C(subject), C(by), C(at) and C(python); null when nothing is.
+      type: dict
+    held:
+      description: Who rolled back and so holds the app here; empty when nobody does.
+      type: str
+    health:
+      description: V(ok), or what is wrong.
+      type: str
+    instances:
+      description: Of each unit C(unit), C(state), C(restarts), C(memory_mb) and C(live) (whether it is of the live release).
+      type: list
+      elements: dict
+    disk_mb:
+      description: What the app's releases, virtualenvs, repository and data take.
+      type: int
+    free_mb:
+      description: What is free on the file system of the releases.
+      type: int
+    lock:
+      description: Who holds the lock; empty when nobody does.
+      type: str
+    attempts:
+      description: The last events, newest first.
+      type: list
+      elements: dict
+"""
+
+import time
+from dataclasses import asdict
+
+from ansible_collections.baremetal.flask.plugins.module_utils import (
+    files,
+    health,
+    history,
+    instances,
+    lease,
+    manifest,
+    phase,
+    probe,
+    systemd,
+)
+
+OPTIONS = {**health.OPTIONS, "attempts": {"type": "int", "default": 10}}
+#: Steps on the way that are no attempt of their own.
+_STEPS = (history.BUILT, history.RELEASE_PHASE)
+
+
+def work(this: phase.Phase) -> dict:
+    this.require_provisioned()
+    app = this.app
+    events = history.read(app.history)
+    live, hold, lock = app.live(), history.held_by(events), lease.read(app)
+    attempts = [asdict(event) for event in reversed(events) if event.event not in _STEPS][: this.options["attempts"]]
+    return {
+        "status": {
+            "live": _live(this, events),
+            "held": hold.by if hold else "",
+            "health": _health(this) if live else "nothing is live",
+            "instances": _instances(this),
+            "disk_mb": sum(files.size_bytes(folder) for folder in (app.root, app.data) if folder.is_dir()) >> 20,
+            "free_mb": files.free_mb(app.root),
+            "lock": str(lock) if lock and lock.expires > time.time() else "",
+            "attempts": attempts,
+        },
+        "summary": this.serving(),
+    }
+
+
+def _live(this: phase.Phase, events: list[history.Event]) -> dict | None:
+    live = this.app.live()
+    found = manifest.read(live) if live else None
+    if not live or not found:
+        return None
+    since = history.last(events, live.id, history.LIVE, history.ROLLED_BACK)
+    return {**found.public(), "python": found.python, "by": since.by if since else "", "at": since.at if since else 0}
+
+
+def _health(this: phase.Phase) -> str:
+    live = this.app.live()
+    assert live is not None
+    fault = instances.process_fault(instances.web_unit(live), restarts_allowed=True)
+    return (
+        fault
+        or probe.ask(live.socket, health.expectation(this.options))
+        or "ok"
+    )
+
+
+def _instances(this: phase.Phase) -> list[dict]:
+    live = this.app.live_id()
+    found = []
+    for name, unit in sorted(instances.running(this.app).items()):
+        state = systemd.show(name, "ActiveState", "NRestarts")
+        memory = sum(map(systemd.proportional_kb, systemd.processes(name))) >> 10
+        found.append(
+            {
+                "unit": name,
+                "state": state.get("ActiveState", ""),
+                "restarts": int(state.get("NRestarts") or 0),
+                "memory_mb": memory,
+                "live": unit.release_id == live,
+            }
+        )
+    return found
+
+
+def main() -> None:
+    phase.main("status", OPTIONS, work, needs_run=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""The state of an app's hosts as text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def lines(statuses: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A table with a row per host, then the instances and the last attempts.
+
+    :param statuses: what ``release_status`` returned for each host; empty for a host that was not reached.
+    """
+    told = table(
+        ("HOST", "LIVE", "REF", "BY", "SINCE", "HEALTH", "MEMORY", "DISK"), map(_row, statuses, statuses.values())
+    )
+    for host, status in statuses.items():
+        for note in _notes(status):
+            told.append(f"{host}: {note}")
+    instances = [(host, *_instance(each)) for host, status in statuses.items() for each in status.get("instances", [])]
+    told += ["", *table(("HOST", "INSTANCE", "STATE", "RESTARTS", "MEMORY"), instances)] if instances else []
+    attempts = [(host, *_attempt(each)) for host, status in statuses.items() for each in status.get("attempts", [])]
+    told += ["", *table(("HOST", "WHEN", "WHAT", "RELEASE", "REF", "BY", "NOTE"), attempts)] if attempts else []
+    return told
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Columns as wide as their widest cell."""
+    cells = [list(head), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def _row(host: str, status: Mapping[str, Any]) -> tuple[str, ...]:
+    if not status:
+        return (host, "?", "", "", "", "not reached", "", "")
+    live = status["live"] or {"sha": "", "names": [], "ref": "", "by": "", "at": 0}
+    memory = sum(instance["memory_mb"] for instance in status["instances"])
+    return (
+        host,
+        _title(live) or "nothing",
+        live["ref"],
+        live["by"],
+        _clock(live["at"]),
+        status["health"],
+        f"{memory} MB",
+        f"{status['disk_mb']} MB, {status['free_mb']} free",
+    )
+
+
+def _notes(status: Mapping[str, Any]) -> list[str]:
+    notes = []
+    if status.get("held"):
+        notes.append(f"{status['held']} rolled back: site.yml stays on this release until deploy.yml moves it forward")
+    if status.get("lock"):
+        notes.append(f"locked: {status['lock']}")
+    return notes
+
+
+def _instance(instance: Mapping[str, Any]) -> tuple[str, ...]:
+    state = instance["state"] + ("" if instance["live"] else " (old release)")
+    return instance["unit"], state, str(instance["restarts"]), f"{instance['memory_mb']} MB"
+
+
+def _attempt(event: Mapping[str, Any]) -> tuple[str, ...]:
+    return _clock(event["at"]), event["event"], _title(event), event["ref"], event["by"], event["note"]
+
+
+def _title(release: Mapping[str, Any]) -> str:
+    names = f" ({', '.join(release['names'])})" if release["names"] else ""
+    return release["sha"][:7] + names
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else ""
