@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,21 +39,22 @@ class ActionModule(ActionBase):
         _, options = self.validate_argument_spec(
             {
                 "entry_point": {"type": "str", "default": "main"},
-                "roles": {"type": "list", "elements": "str"},
-                "required": {"type": "bool", "default": True},
+                "roles": {"type": "list", "elements": "str", "default": []},
+                "set_only": {"type": "list", "elements": "str", "default": []},
             }
         )
         given = task_vars or {}
         problems = []
-        for path in self._role_paths(options["roles"]):
+        for path in self._role_paths(options["roles"] + options["set_only"]):
             try:
                 specification = variables.load(path)
             except ValueError as error:
                 raise AnsibleActionFail(str(error)) from error
-            problems += self._check(specification, given, path=path, options=options)
+            entry_point = None if path.name in options["set_only"] else options["entry_point"]
+            problems += self._check(specification, given, path=path, entry_point=entry_point)
         return self._result(problems, given)
 
-    def _role_paths(self, names: list[str] | None) -> list[Path]:
+    def _role_paths(self, names: list[str]) -> list[Path]:
         if names:
             return [ROLES / name for name in names]
         if self._task._role is None:
@@ -61,31 +62,36 @@ class ActionModule(ActionBase):
         return [Path(self._task._role._role_path)]
 
     def _check(
-        self,
-        specification: variables.Specification,
-        given: Mapping[str, Any],
-        *,
-        path: Path,
-        options: Mapping[str, Any],
+        self, specification: variables.Specification, given: Mapping[str, Any], *, path: Path, entry_point: str | None
     ) -> list[variables.Problem]:
-        entry_point = options["entry_point"]
-        if entry_point not in specification.entry_points:
+        """Problems of one role; without an entry point, required variables may still be missing."""
+        if entry_point is not None and entry_point not in specification.entry_points:
             raise AnsibleActionFail(f"role {specification.role} has no entry point {entry_point}")
-        templar = self._templar.copy_with_new_env(available_variables={**self._defaults(path), **given})
         problems = variables.misnamed(specification, given.keys())
-        if options["required"]:
+        if entry_point is not None:
             problems += variables.missing(specification, given, entry_point=entry_point)
-        known = specification.options
-        for name in sorted(given.keys() & known.keys()):
+        values, unusable = self._evaluate(given, names=specification.options.keys() & given.keys(), path=path)
+        for name in sorted(values):
+            problems += variables.misvalued(specification, name, values)
+        return problems + unusable
+
+    def _evaluate(
+        self, given: Mapping[str, Any], *, names: Collection[str], path: Path
+    ) -> tuple[dict[str, Any], list[variables.Problem]]:
+        """Values of variables, and those that have none because an expression in them fails."""
+        templar = self._templar.copy_with_new_env(available_variables={**self._defaults(path), **given})
+        before_role = self._task._role is None
+        values, problems = {}, []
+        for name in sorted(names):
             try:
-                value = templar.template(given[name])
-                problems += variables.misvalued(specification, name, value)
+                values[name] = templar.template(given[name])
             except AnsibleUndefinedVariable as error:
-                if options["roles"] is None or "ansible_facts" not in str(given[name]):
+                # Facts may be gathered between this play's first task and the role that uses them.
+                if not (before_role and "ansible_facts" in str(given[name])):
                     problems.append(variables.Problem(name, _first_line(error)))
             except AnsibleError as error:
                 problems.append(variables.Problem(name, f"cannot be evaluated: {_first_line(error)}"))
-        return problems
+        return values, problems
 
     def _defaults(self, role: Path) -> dict[str, Any]:
         """The role's own values, which a user's values may refer to before the role has begun."""
@@ -126,7 +132,7 @@ def _origin(variable: str, given: Mapping[str, Any]) -> str:
     if origin.path.endswith("/defaults/main.yml"):
         return ""
     path = os.path.relpath(origin.path)
-    shown = origin.path if path.startswith(os.path.join("..", "..")) else path
+    shown = origin.path if path.startswith("../..") else path
     return f"{shown}:{origin.line_num}" if origin.line_num else shown
 
 

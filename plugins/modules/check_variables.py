@@ -27,13 +27,17 @@ options:
   roles:
     description:
       - Roles of this collection to check, for a task that stands in a play before any role has begun.
-      - Without it, the role that the task belongs to is checked.
+      - Without it and O(set_only), the role that the task belongs to is checked.
     type: list
     elements: str
-  required:
-    description: Whether required variables have to be set. Turn it off for roles that get theirs when they are called.
-    type: bool
-    default: true
+    default: []
+  set_only:
+    description:
+      - More roles to check, of which only the variables that are set already are looked at, because they get the
+        required ones where they are called.
+    type: list
+    elements: str
+    default: []
 attributes:
   action:
     description: Runs as an action plugin.
@@ -53,8 +57,8 @@ EXAMPLES = r"""
 
 - name: Refuse wrong variables of every role of the play
   baremetal.flask.check_variables:
-    roles: [python_runtime, flask_app, nginx_proxy]
-    required: false
+    roles: [python_runtime, flask_app]
+    set_only: [nginx_proxy]
 """
 
 RETURN = r"""

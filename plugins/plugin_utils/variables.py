@@ -60,8 +60,9 @@ class Specification:
     :param entry_points: options of every entry point in ``meta/argument_specs.yml``, by its name.
     :param renamed: old name → new name; an empty new name means that the variable is gone.
     :param rules: from ``meta/variable_rules.yml``, by variable: ``pattern`` (a regular expression that the whole value,
-        every item of a list, or every key of a dictionary has to match), ``minimum``, ``maximum``, ``filled`` (a list
-        or dictionary must hold something), and ``expected`` (the words for the user).
+        every item of a list, or every key of a dictionary has to match), ``minimum``, ``maximum``, ``filled`` (it must
+        not be empty), ``expected`` (the words for the user), and ``when`` (values of other variables with which the
+        rule applies).
     :param neighbours: names of the other roles beside it.
     """
 
@@ -136,12 +137,16 @@ def missing(specification: Specification, given: Mapping[str, Any], *, entry_poi
     ]
 
 
-def misvalued(specification: Specification, name: str, value: Any) -> list[Problem]:
-    """What is wrong with the value of one variable of the role."""
+def misvalued(specification: Specification, name: str, values: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with the value of one variable of the role.
+
+    :param values: the role's variables; those that are left out have their defaults.
+    """
+    value = values[name]
     option = specification.options[name]
     found = _check(name, value, option)
     rule = specification.rules.get(name)
-    if rule is not None and value is not None and not found:
+    if rule is not None and value is not None and not found and _applies(rule, specification.options, values):
         found = _check_rule(name, value, rule)
     if option.get("no_log"):
         return [Problem(problem.variable, f"is not what it must be: {describe(option)}") for problem in found]
@@ -149,10 +154,11 @@ def misvalued(specification: Specification, name: str, value: Any) -> list[Probl
 
 
 def describe(option: Mapping[str, Any]) -> str:
-    """The first sentence of an option's description."""
+    """The first sentence of an option's description, without Ansible's markup."""
     text = option.get("description", "")
     first = text if isinstance(text, str) else text[0]
-    return first.rstrip(".")
+    plain = re.sub(r"\b[A-Z]\(((?:\\\)|[^)])*)\)", lambda match: match[1].replace("\\", ""), first)
+    return re.split(r"\.(?:\s|$)", plain, maxsplit=1)[0]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -267,12 +273,17 @@ def _wrong_choice(value: Any, choices: Sequence[Any]) -> str:
     return f"is {_shown(value)}, must be one of {', '.join(str(choice) for choice in choices)}{hint}"
 
 
+def _applies(rule: Mapping[str, Any], options: Options, values: Mapping[str, Any]) -> bool:
+    when = rule.get("when", {})
+    return all(values.get(other, options[other].get("default")) == value for other, value in when.items())
+
+
 def _check_rule(name: str, value: Any, rule: Mapping[str, Any]) -> list[Problem]:
     expected = rule.get("expected", "something else")
+    if rule.get("filled") and not value:
+        return [Problem(name, f"is empty, must {'hold' if isinstance(value, list | Mapping) else 'be'} {expected}")]
     if not isinstance(value, list | Mapping):
         return [] if _fits(value, rule) else [Problem(name, f"is {_shown(value)}, must be {expected}")]
-    if rule.get("filled") and not value:
-        return [Problem(name, f"is empty, must hold {expected}")]
     return [Problem(name, f"has {_shown(item)}, must hold {expected}") for item in value if not _fits(item, rule)]
 
 

@@ -46,7 +46,9 @@ def specification(**changes):
 
 
 def misvalued(name, value, **changes):
-    return [f"{each.variable} {each.message}" for each in variables.misvalued(specification(**changes), name, value)]
+    return [
+        f"{each.variable} {each.message}" for each in variables.misvalued(specification(**changes), name, {name: value})
+    ]
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
@@ -181,6 +183,25 @@ def test_value_that_must_not_be_logged_is_not_shown():
 )
 def test_value_that_breaks_a_rule_is_named(rule, name, value, problem):
     assert misvalued(name, value, rules={name: rule}) == [problem]
+
+
+def test_rule_applies_only_with_certain_values_of_other_variables():
+    spec = specification(rules={"web_site_hosts": {"filled": True, "expected": "x", "when": {"web_site_debug": False}}})
+    assert variables.misvalued(spec, "web_site_hosts", {"web_site_hosts": [], "web_site_debug": True}) == []
+    assert variables.misvalued(spec, "web_site_hosts", {"web_site_hosts": [], "web_site_debug": False})
+    assert variables.misvalued(spec, "web_site_hosts", {"web_site_hosts": []})  # by its default
+
+
+@pytest.mark.parametrize(
+    ("description", "sentence"),
+    [
+        ("One. Two.", "One"),
+        (["One.", "Two."], "One"),
+        (r"As V(shop:create_app(\)), or C(x).", "As shop:create_app(), or x"),
+    ],
+)
+def test_description_is_told_as_one_plain_sentence(description, sentence):
+    assert variables.describe({"description": description}) == sentence
 
 
 def test_value_that_keeps_the_rules_passes():
