@@ -19,7 +19,7 @@ from pathlib import Path
 from ansible_collections.baremetal.flask.plugins.module_utils import dependencies, envfile, files, manifest, units, wsgi
 from ansible_collections.baremetal.flask.plugins.module_utils.command import (
     Builder,
-    CommandFailed,
+    CommandError,
     available_memory_mb,
     run,
 )
@@ -167,7 +167,7 @@ def _virtualenv(
             venv,
             "uv venv",
         )
-        words, env = needs.install(uv, venv, release.path)
+        words, env = needs.install(uv, venv)
         _install(builder, words, env, needs, venv, f"uv, installing {needs.file}")
         if not (venv / "bin/gunicorn").is_file():
             words = [
@@ -196,7 +196,7 @@ def _install(
     """Run one installer. What it says is told in its own words."""
     try:
         builder.run(words, writable=[venv, needs.folder], cwd=needs.folder, env=env, title=title)
-    except CommandFailed as error:
+    except CommandError as error:
         why = "it took too long" if error.code is None else dependencies.cause(error.output)
         raise PhaseError(
             f"{needs.file} cannot be installed: {why}",
@@ -218,7 +218,7 @@ def _app_files(release: Release, needs: dependencies.Dependencies, builder: Buil
             builder.run(
                 words, writable=[release.lib, release.src], cwd=needs.folder, env={}, title="uv, installing the app"
             )
-        except CommandFailed as error:
+        except CommandError as error:
             raise PhaseError(
                 f"the app's own package cannot be installed: {dependencies.cause(error.output)}",
                 advice="Check [build-system] and the package's files in pyproject.toml, commit, and deploy again.",
@@ -226,11 +226,9 @@ def _app_files(release: Release, needs: dependencies.Dependencies, builder: Buil
                 log_title=error.log_title,
             ) from error
     # A file that does not compile (a template, another Python's) is none of our business until the app imports it.
-    with contextlib.suppress(CommandFailed):
-        builder.run(
-            [release.venv / "bin/python", "-m", "compileall", "-q", release.src], writable=[release.src], cwd=release.src, env={},
-            title="compileall",
-        )  # fmt: skip
+    with contextlib.suppress(CommandError):
+        words = [release.venv / "bin/python", "-m", "compileall", "-q", release.src]
+        builder.run(words, writable=[release.src], cwd=release.src, env={}, title="compileall")
 
 
 def _link_instance(app: App, parent: Path) -> None:

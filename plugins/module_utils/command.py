@@ -19,7 +19,7 @@ CLEAN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 TRUSTED = "/etc/ssl/certs/ca-certificates.crt"
 
 
-class CommandFailed(PhaseError):
+class CommandError(PhaseError):
     """A program that ended with an error or took too long."""
 
     def __init__(self, argv: Sequence[str], *, code: int | None, output: str, title: str = "") -> None:
@@ -44,7 +44,7 @@ def run(
     """Run a program and return what it printed (both streams, in order).
 
     :param timeout: seconds.
-    :raises CommandFailed: when it ends with an error and ``check`` is set, or takes longer than ``timeout``.
+    :raises CommandError: when it ends with an error and ``check`` is set, or takes longer than ``timeout``.
     """
     words = [str(word) for word in argv]
     try:
@@ -63,9 +63,9 @@ def run(
     except subprocess.TimeoutExpired as error:
         output = error.output or b""
         text = output.decode("utf-8", "replace") if isinstance(output, bytes) else output
-        raise CommandFailed(words, code=None, output=text, title=title) from error
+        raise CommandError(words, code=None, output=text, title=title) from error
     if check and done.returncode != 0:
-        raise CommandFailed(words, code=done.returncode, output=done.stdout, title=title)
+        raise CommandError(words, code=done.returncode, output=done.stdout, title=title)
     return done.stdout
 
 
@@ -103,7 +103,7 @@ class Builder:
     ) -> str:
         """Run one program of the build and return what it printed.
 
-        :raises CommandFailed: with the last lines it printed.
+        :raises CommandError: with the last lines it printed.
         """
         properties: dict[str, str | Sequence[str]] = {
             "User": self.app.build_user,
@@ -145,7 +145,7 @@ class Builder:
         words = [*transient(self.unit, properties=properties, env=environment), *map(str, argv)]
         try:
             return run(words, timeout=self.timeout + 15, title=title)
-        except CommandFailed as error:
+        except CommandError as error:
             if error.code is None or "No space left on device" in error.output or "os error 28" in error.output:
                 self.stop_leftover()
             raise

@@ -39,11 +39,8 @@ class Dependencies:
     files: tuple[Path, ...]
     is_package: bool
 
-    def install(self, uv: Path, venv: Path, scratch: Path) -> tuple[list[str], dict[str, str]]:
-        """The program that installs the dependencies into ``venv``, and its environment.
-
-        :param scratch: a folder of the build user's, for a requirements file without the line that names the app.
-        """
+    def install(self, uv: Path, venv: Path) -> tuple[list[str], dict[str, str]]:
+        """The program that installs the dependencies into ``venv``, and its environment."""
         if self.file == "uv.lock":
             words = [str(uv), "sync", "--locked", "--no-dev", "--no-install-project", "--no-editable"]
             return [*words, "--compile-bytecode", "--inexact"], {"UV_PROJECT_ENVIRONMENT": str(venv)}
@@ -79,7 +76,7 @@ def find(folder: Path) -> Dependencies:
     if venvs := [name for name in names if (folder / name / "pyvenv.cfg").is_file()]:
         raise PhaseError(
             f"a virtualenv is committed in the repository: {venvs[0]}/",
-            advice=f"Remove it (git rm -r --cached {venvs[0]}) and add it to .gitignore; one is built for each release.",
+            advice=f"Remove it (git rm -r --cached {venvs[0]}) and add it to .gitignore: the deploy builds its own.",
         )
     locks = [name for name in _LOCK_FILES if name in names]
     if len(locks) > 1:

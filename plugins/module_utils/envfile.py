@@ -23,7 +23,7 @@ def problem(name: str, value: object) -> str | None:
         return f"'{name}' is not a variable name: letters, digits and underscores, not beginning with a digit"
     if isinstance(value, (dict, list)):
         return f'{name} is a {type(value).__name__}: give a text (for JSON: "{{{{ value | to_json }}}}")'
-    if any(ord(char) < 32 and char not in "\n\t" or ord(char) == 127 for char in text(value)):
+    if any((ord(char) < 32 and char not in "\n\t") or ord(char) == 127 for char in text(value)):
         return f"{name} holds a control character: systemd accepts only newline and tab in a variable"
     return None
 
@@ -44,9 +44,11 @@ def render(variables: Mapping[str, object]) -> str:
     A="say \\"hi\\" for \\$5"
     B="2"
     """
-    return "".join(
-        '%s="%s"\n' % (name, _SPECIAL.sub(r"\\\1", text(value))) for name, value in sorted(variables.items())
-    )
+    return "".join(f'{name}="{_escaped(text(value))}"\n' for name, value in sorted(variables.items()))
+
+
+def _escaped(value: str) -> str:
+    return _SPECIAL.sub(r"\\\1", value)
 
 
 def parse(content: str) -> dict[str, str]:

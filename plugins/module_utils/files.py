@@ -43,7 +43,7 @@ def write(path: Path, content: str, *, mode: int = 0o644) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
@@ -57,7 +57,7 @@ def point(link: Path, target: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
     temporary.symlink_to(target)
-    os.replace(temporary, link)
+    temporary.replace(link)
     sync_folder(link.parent)
 
 
@@ -81,7 +81,7 @@ def give(path: Path, *, uid: int, gid: int, file_mode: int | None = None, folder
         os.fchown(descriptor, uid, gid)
         if folder_mode is not None:
             os.fchmod(descriptor, folder_mode)
-        for name in files + [name for name in names if os.path.islink(os.path.join(folder, name))]:
+        for name in files + [name for name in names if Path(folder, name).is_symlink()]:
             os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
             status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             if file_mode is not None and stat.S_ISREG(status.st_mode):
@@ -91,7 +91,7 @@ def give(path: Path, *, uid: int, gid: int, file_mode: int | None = None, folder
 
 def set_times(path: Path, seconds: int) -> None:
     """Set the modification time of everything below ``path``: the same release has the same times on every host."""
-    for folder, names, files, descriptor in os.fwalk(path, topdown=False, follow_symlinks=False):
+    for _folder, names, files, descriptor in os.fwalk(path, topdown=False, follow_symlinks=False):
         for name in files + names:
             os.utime(name, (seconds, seconds), dir_fd=descriptor, follow_symlinks=False)
 

@@ -1,7 +1,7 @@
 # Copyright: baremetal.flask contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""The end of a deploy on one host: the old release drains and ends, what nobody needs is deleted, the lock goes back."""
+"""The end of a deploy on one host: the old release drains and ends, what nobody needs goes, the lock is given back."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def finish(this: Phase, lock: Lock) -> list[str]:
     """End every release but the live one, prune, unlock. Returns what was done, for people."""
     app, told = this.app, []
+    # From here on there is no way back but a rollback.
+    lock.note(origin="", target="")
     old = instances.leftovers(app, keep=set())
     cut = instances.drain(app, old, seconds=this.options["drain_seconds"])
     if cut:

@@ -219,6 +219,6 @@ def memory_warning(app: App) -> str:
     if needed <= available:
         return ""
     return (
-        f"memory may run short while two releases overlap: the running one takes {needed} MB, {available} MB are available; "
+        f"memory may run short while two releases overlap: the running one takes {needed} MB, {available} MB are free; "
         "lower WEB_CONCURRENCY in flask_app_env or add memory"
     )

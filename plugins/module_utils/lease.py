@@ -54,7 +54,7 @@ class Lease:
         )
 
 
-class Busy(PhaseError):
+class BusyError(PhaseError):
     """Someone else is changing the app."""
 
     def __init__(self, app: App, lease: Lease | None) -> None:
@@ -88,12 +88,12 @@ class Lock:
     def begin(self) -> Iterator[Lock]:
         """Take the lease, or go on with our own, for a first phase.
 
-        :raises Busy: when another run holds it.
+        :raises BusyError: when another run holds it.
         """
         with self._flock():
             found = read(self.app)
             if found and found.run not in (self.run, self.take_over) and found.expires > time.time():
-                raise Busy(self.app, found)
+                raise BusyError(self.app, found)
             if found and found.run in (self.run, self.take_over):
                 found = Lease(**{**asdict(found), "run": self.run, "holder": self.holder, "purpose": self.purpose})
             else:
@@ -156,7 +156,7 @@ class Lock:
                     found = read(self.app)
                     ours = found and found.run in (self.run, self.take_over)
                     if time.monotonic() - started > (_PATIENCE_SECONDS if ours else 2):
-                        raise Busy(self.app, found) from None
+                        raise BusyError(self.app, found) from None
                     time.sleep(0.1)
             yield
         finally:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils import files
-from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandFailed, run
+from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandError, run
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 CONFIGURATION = Path("/etc/nginx")
@@ -272,7 +272,7 @@ def start() -> None:
     since = log_position()
     try:
         run(["systemctl", "enable", "--now", "nginx.service"], timeout=120)
-    except CommandFailed as error:
+    except CommandError as error:
         lines = [*log_since(since), *journal()]
         raise PhaseError(f"nginx does not start: {_cause(lines)}", log=lines, log_title="log of nginx") from error
 
@@ -291,7 +291,7 @@ def reload(*, timeout: float = 15) -> None:
     old = {worker.pid for worker in workers(master)}
     try:
         run(["systemctl", "reload", "nginx.service"], timeout=60)
-    except CommandFailed as error:
+    except CommandError as error:
         lines = [*log_since(since), *error.log]
         raise PhaseError(f"nginx does not reload: {_cause(lines)}", log=lines, log_title="log of nginx") from error
     deadline = time.monotonic() + timeout

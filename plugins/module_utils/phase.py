@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.baremetal.flask.plugins.module_utils import envfile, files, history, lease, manifest
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
@@ -165,7 +166,7 @@ def _told(phase: Phase, started: float) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         stopped = disk_full(phase.app)
-    extra = {"lease": {"run": stopped.lease.run}} if isinstance(stopped, lease.Busy) and stopped.lease else {}
+    extra = {"lease": {"run": stopped.lease.run}} if isinstance(stopped, lease.BusyError) and stopped.lease else {}
     phase.module.fail_json(
         msg=phase.redact(stopped.message),
         phase=phase.name,

@@ -36,11 +36,8 @@ class Expectation:
     def fault(self, status: int, body: bytes) -> str:
         """Why this answer is not good; "" when it is."""
         where = f"GET {self.path or '/'} answered {status}"
-        if self.statuses:
-            good = status in self.statuses
-        else:
-            good = 200 <= status < 400 if self.path else status < 500
-        if not good:
+        usual = 200 <= status < 400 if self.path else status < 500
+        if not (status in self.statuses if self.statuses else usual):
             wanted = ", ".join(map(str, self.statuses)) or ("2xx or 3xx" if self.path else "below 500")
             return f"{where}, expected {wanted}"
         if self.text and self.text.encode() not in body:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.baremetal.flask.plugins.module_utils import files
-from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandFailed, run
+from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandError, run
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 #: The options of a module that reads the repository; documented in the fragment ``release.source``.
@@ -111,7 +111,7 @@ class Repository:
     def _fetch(self, *refspecs: str) -> None:
         try:
             self.git("fetch", "--quiet", "--prune", "--force", "--no-tags", self.url, *refspecs, timeout=_FETCH_SECONDS)
-        except CommandFailed as error:
+        except CommandError as error:
             raise PhaseError(
                 f"cannot fetch {self.url}: {_cause(error.output)}",
                 advice=_fetch_advice(error.output),
@@ -203,7 +203,7 @@ class Repository:
                 timeout=_FETCH_SECONDS,
                 title="git submodule update",
             )
-        except CommandFailed as error:
+        except CommandError as error:
             raise PhaseError(
                 f"cannot fetch the submodules of {self.url}: {_cause(error.output)}",
                 advice="Check the addresses in .gitmodules and that the deploy key may read those repositories too.",
@@ -261,8 +261,8 @@ def _cause(output: str) -> str:
 def _fetch_advice(output: str) -> str:
     if "Host key verification failed" in output:
         return (
-            "The server's SSH key is not the known one. If it really changed, put the new line into flask_app_known_hosts "
-            "and run provision.yml."
+            "The server's SSH key is not the known one. If it really changed, put the new line into "
+            "flask_app_known_hosts and run provision.yml."
         )
     if "Permission denied" in output or "Authentication failed" in output or "could not read Username" in output:
         return "Check flask_app_repository and that flask_app_deploy_key may read it, then run this again."

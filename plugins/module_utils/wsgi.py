@@ -46,7 +46,8 @@ def find(folder: Path) -> tuple[str, Path]:
         "no Flask app was found: looked in wsgi.py, app.py and the packages "
         f"({', '.join(sorted(p.parent.name for p in folder.glob('*/__init__.py'))) or 'there are none'}) "
         "for app, application, a Flask() instance, create_app() or make_app()",
-        advice="Set flask_app_wsgi to module:name, for example shop:create_app(), or flask_app_subdirectory to the app's folder.",
+        advice="Set flask_app_wsgi to module:name, for example shop:create_app(), or flask_app_subdirectory to the "
+        "app's folder.",
     )
 
 
@@ -89,7 +90,8 @@ def _callable_in(path: Path) -> str:
             if required == 0:
                 return f"{name}()"
             raise PhaseError(
-                f"the factory {path.parent.name}.{name} needs {required} argument{'s' * (required > 1)}, and Flask calls it with none",
+                f"the factory {name} in {path.parent.name}/{path.name} needs {required} "
+                f"argument{'s' * (required > 1)}, and Flask calls it with none",
                 advice=f"Set flask_app_wsgi to the whole call, for example {path.parent.name}:{name}('production').",
             )
         if name in names:

@@ -70,7 +70,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandFailed, run
+from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandError, run
 
 LISTS = Path("/var/lib/apt/lists")
 #: No questions, no restart of services that are none of ours, configuration files stay as the administrator left them.
@@ -128,7 +128,7 @@ def main() -> None:
                 wait_seconds=params["wait_seconds"],
                 warn=module.warn,
             )
-        except CommandFailed as error:
+        except CommandError as error:
             module.fail_json(
                 msg=f"{', '.join(missing)} cannot be installed: {cause(error.output)}",
                 log=error.log,
@@ -147,14 +147,14 @@ def find_missing(names: Iterable[str]) -> list[str]:
 
 
 def install(names: Collection[str], *, recommends: bool, lists_valid_seconds: int, wait_seconds: int, warn) -> None:
-    """Install packages; :raises CommandFailed: when apt cannot."""
+    """Install packages; :raises CommandError: when apt cannot."""
     argv = [*KEEP_FILES, "install", "--yes", *([] if recommends else ["--no-install-recommends"]), "--", *names]
     fresh = lists_age_seconds() < lists_valid_seconds
     if not fresh:
         update(wait_seconds=wait_seconds, warn=warn)
     try:
         apt(argv, wait_seconds=wait_seconds)
-    except CommandFailed as error:
+    except CommandError as error:
         if "dpkg --configure -a" in error.output:
             run(["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"], env=QUIET, timeout=TIMEOUT_SECONDS)
         elif fresh:
@@ -177,7 +177,7 @@ def update(*, wait_seconds: int, warn) -> None:
     while True:
         try:
             apt(["update"], wait_seconds=wait_seconds)
-        except CommandFailed as error:
+        except CommandError as error:
             if "Could not get lock" in error.output and time.monotonic() < deadline:
                 time.sleep(2)
                 continue

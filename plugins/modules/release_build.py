@@ -15,7 +15,10 @@ description:
   - The release is an immutable folder with the code, a virtualenv, the environment and the units. Its name is made
     from the commit and from a keyed hash of every other input, so that equal inputs give the same name on every host.
   - When the release is live already the lock is given back at once.
-extends_documentation_fragment: [baremetal.flask.release, baremetal.flask.release.source, baremetal.flask.release.inputs]
+extends_documentation_fragment:
+  - baremetal.flask.release
+  - baremetal.flask.release.source
+  - baremetal.flask.release.inputs
 author: baremetal.flask contributors
 options:
   sha:
@@ -109,7 +112,12 @@ def work(this: phase.Phase) -> dict:
     with this.lock(f"deploy {this.options['version']}").begin() as lock:
         try:
             result = _build(this, lock)
-        except PhaseError:
+        except PhaseError as error:
+            note = this.redact(error.message)
+            history.append(
+                this.app.history,
+                history.Event(history.FAILED, "", ref=this.options["version"], by=this.deployer, note=note),
+            )
             # Nothing has been started: the next one need not wait for the rescue of this run.
             lock.give_back()
             raise
@@ -122,20 +130,14 @@ def _build(this: phase.Phase, lock) -> dict:
     app, options = this.app, this.options
     events = this.events()
     if options["honour_hold"] and (hold := history.held_by(events)):
-        return _held(this, hold)
+        return _held(hold)
     repository, request = _request(this)
     live, chosen = _existing(this, request)
     left = instances.leftovers(app, keep={chosen.id} if chosen else set())
     instances.end(app, left)
     first = not any(event.event == history.LIVE for event in events)
     if live and instances.is_serving(app.release(live.id)):
-        return {
-            "state": "live",
-            "changed": bool(left),
-            "first": first,
-            "release": live.public(),
-            "summary": f"{live.title} is live already",
-        }
+        return _is_live(live, changed=bool(left))
     if chosen:
         built, how = chosen, "built before"
     else:
@@ -156,7 +158,7 @@ def _build(this: phase.Phase, lock) -> dict:
 
 
 def _request(this: phase.Phase) -> tuple[source.Repository, build.Request]:
-    app, options = this.app, this.options
+    options = this.options
     given = inputs.read(this)
     repository = source.of(this)
     sha = repository.resolve(options["sha"] or options["version"])
@@ -191,13 +193,24 @@ def _existing(this: phase.Phase, request: build.Request) -> tuple[manifest.Manif
     return live, live or max(fitting, key=lambda found: found.built_at, default=None)
 
 
-def _held(this: phase.Phase, hold: history.Event) -> dict:
+def _is_live(live: manifest.Manifest, *, changed: bool) -> dict:
+    return {
+        "state": "live",
+        "changed": changed,
+        "first": False,
+        "release": live.public(),
+        "summary": f"{live.title} is live already",
+    }
+
+
+def _held(hold: history.Event) -> dict:
+    title = manifest.title(hold.sha, hold.names)
     return {
         "state": "held",
         "changed": False,
         "first": False,
         "release": {"id": hold.release, "sha": hold.sha, "ref": hold.ref, "names": hold.names, "subject": ""},
-        "summary": f"held at {manifest.title(hold.sha, hold.names)} since {hold.by} rolled back; deploy.yml moves it forward again",
+        "summary": f"held at {title} since {hold.by} rolled back; deploy.yml moves it forward again",
     }
 
 
@@ -205,18 +218,12 @@ def _plan(this: phase.Phase) -> dict:
     """What a deploy would do. Reads the repository's server, writes nothing but the mirror."""
     events = history.read(this.app.history)
     if this.options["honour_hold"] and (hold := history.held_by(events)):
-        return _held(this, hold)
+        return _held(hold)
     _repository, request = _request(this)
     live, chosen = _existing(this, request)
     first = not any(event.event == history.LIVE for event in events)
     if live and instances.is_serving(this.app.release(live.id)):
-        return {
-            "state": "live",
-            "changed": False,
-            "first": first,
-            "release": live.public(),
-            "summary": f"{live.title} is live already",
-        }
+        return _is_live(live, changed=False)
     release = (
         chosen.public()
         if chosen

@@ -94,7 +94,7 @@ def _run(release, found: manifest.Manifest, words: str, *, title: str, options: 
         printed = command.run(
             [*command.transient(unit, properties=properties), "/bin/sh", "-c", words], timeout=seconds + 15, title=title
         )
-    except command.CommandFailed as error:
+    except command.CommandError as error:
         raise PhaseError(
             f"{title}, failed: '{words}' " + ("took too long" if error.code is None else f"ended with {error.code}"),
             advice="The old release goes on serving, but what the commands did before they failed is not undone. Mend "

@@ -35,7 +35,9 @@ status:
   returned: success
   contains:
     live:
-      description: The live release with C(id), C(sha), C(ref), C(names), C(subject), C(by), C(at) and C(python); null when nothing is.
+      description:
+        - The live release with C(id), C(sha), C(ref), C(names), C(subject), C(by), C(at) and C(python).
+        - Null when nothing is live.
       type: dict
     held:
       description: Who rolled back and so holds the app here; empty when nobody does.
@@ -44,7 +46,8 @@ status:
       description: V(ok), or what is wrong.
       type: str
     instances:
-      description: Of each unit C(unit), C(state), C(restarts), C(memory_mb) and C(live) (whether it is of the live release).
+      description:
+        - Of each unit C(unit), C(state), C(restarts), C(memory_mb) and C(live), whether it is of the live release.
       type: list
       elements: dict
     disk_mb:
@@ -116,11 +119,7 @@ def _health(this: phase.Phase) -> str:
     live = this.app.live()
     assert live is not None
     fault = instances.process_fault(instances.web_unit(live), restarts_allowed=True)
-    return (
-        fault
-        or probe.ask(live.socket, health.expectation(this.options))
-        or "ok"
-    )
+    return fault or probe.ask(live.socket, health.expectation(this.options)) or "ok"
 
 
 def _instances(this: phase.Phase) -> list[dict]:

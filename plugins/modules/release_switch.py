@@ -15,7 +15,10 @@ description:
     is still running.
   - With O(finish), waits until the old release has no connection left, stops it, prunes, and gives the lock back. With
     several hosts that is left to M(baremetal.flask.release_finish), after every host has switched.
-extends_documentation_fragment: [baremetal.flask.release, baremetal.flask.release.health, baremetal.flask.release.finish]
+extends_documentation_fragment:
+  - baremetal.flask.release
+  - baremetal.flask.release.health
+  - baremetal.flask.release.finish
 author: baremetal.flask contributors
 options:
   release:
@@ -57,7 +60,15 @@ summary:
 
 import time
 
-from ansible_collections.baremetal.flask.plugins.module_utils import finish, health, history, instances, manifest, phase
+from ansible_collections.baremetal.flask.plugins.module_utils import (
+    finish,
+    health,
+    history,
+    instances,
+    manifest,
+    phase,
+    undo,
+)
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 OPTIONS = {
@@ -68,8 +79,6 @@ OPTIONS = {
     "watch_seconds": {"type": "float", "default": 3},
     "finish": {"type": "bool", "default": True},
 }
-#: Stands in the lease for "nothing was live before".
-NOTHING = "-"
 
 
 def work(this: phase.Phase) -> dict:
@@ -83,15 +92,16 @@ def work(this: phase.Phase) -> dict:
         if not found or not instances.is_serving(release):
             raise PhaseError(f"release {release.id} is not running on this host", advice="Run the playbook again.")
         if app.live_id() != release.id:
-            lock.note(origin=app.live_id() or NOTHING, target=release.id)
+            lock.note(origin=app.live_id() or undo.NOTHING, target=release.id)
             instances.switch(release)
             this.record(history.ROLLED_BACK if options["rollback"] else history.LIVE, found)
         live_seconds = round(time.monotonic() - started, 3)
-        instances.watch(
-            release,
-            health.expectation(options),
-            seconds=options["watch_seconds"],
-        )
+        try:
+            instances.watch(release, health.expectation(options), seconds=options["watch_seconds"])
+        except PhaseError as error:
+            # At once: users must not wait for the controller.
+            undo.undo(this, lock, error.message)
+            raise
         ended = finish.finish(this, lock) if options["finish"] else []
     told = [f"live after {live_seconds:.1f}s", f"watched {options['watch_seconds']:g}s", *ended]
     return {"changed": True, "release": found.public(), "live_seconds": live_seconds, "summary": ", ".join(told)}

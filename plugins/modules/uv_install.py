@@ -73,7 +73,7 @@ from urllib.parse import urlsplit
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.flask.plugins.module_utils import files
-from ansible_collections.baremetal.flask.plugins.module_utils.command import TRUSTED, CommandFailed, run
+from ansible_collections.baremetal.flask.plugins.module_utils.command import TRUSTED, CommandError, run
 
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 PIP_OPTIONS = [
@@ -126,7 +126,7 @@ def main() -> None:
     if not module.check_mode:
         try:
             install(version, hashes=module.params["hashes"], link=link, index_url=index)
-        except CommandFailed as error:
+        except CommandError as error:
             module.fail_json(
                 msg=f"uv {version} cannot be installed: {redact(cause(error.output), index)}",
                 log=[redact(line, index) for line in error.log],
@@ -144,7 +144,7 @@ def installed_version(link: Path) -> str:
         return ""
     try:
         words = run([link / "bin" / "uv", "--version"]).split()
-    except (CommandFailed, OSError):
+    except (CommandError, OSError):
         return ""
     return words[1] if len(words) > 1 else ""
 
@@ -152,7 +152,7 @@ def installed_version(link: Path) -> str:
 def install(version: str, *, hashes: Sequence[str], link: Path, index_url: str | None) -> None:
     """Install beside what is there, then let ``link`` name it, then remove older ones.
 
-    :raises CommandFailed: when pip or the installed program fails.
+    :raises CommandError: when pip or the installed program fails.
     """
     folder = link.with_name(f"{link.name}-{version}")
     run(["/usr/bin/python3", "-m", "venv", "--clear", folder], timeout=TIMEOUT_SECONDS, title="python3 -m venv")

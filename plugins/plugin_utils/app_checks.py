@@ -33,7 +33,7 @@ def _name(value: Any) -> list[str]:
     if APP_NAME.fullmatch(str(value)):
         return []
     return [
-        f"is '{value}': use 2 to 24 lower-case letters, digits and hyphens, beginning with a letter, as in shop or my-shop"
+        f"is '{value}': use 2 to 24 lower-case letters, digits and hyphens, beginning with a letter, as in my-shop"
     ]
 
 
