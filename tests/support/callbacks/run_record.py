@@ -38,7 +38,8 @@ class CallbackModule(CallbackBase):
             {
                 "host": result.host.get_name(),
                 "task": result.task.get_name(),
-                "action": result.task.resolved_action or result.task.action,
+                # The module as the task names it: an action plugin that several modules share resolves to its own name.
+                "action": result.task.action,
                 "status": status,
                 "changed": bool(result.result.get("changed")),
                 "result": dict(result.result),
