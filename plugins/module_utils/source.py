@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import difflib
+import fcntl
+import os
 import re
 import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +30,15 @@ _SHA = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,40}")
 _FETCH_SECONDS = 900
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-
+_SETTINGS = [
+    *("-c", "core.hooksPath=/dev/null"),
+    # What was fetched survives a power cut.
+    *("-c", "core.fsync=all"),
+    # A warning would stand in the output, in which an answer is looked for.
+    *("-c", "core.warnAmbiguousRefs=false"),
+    # Tidying up in the background would go on without the mirror's lock.
+    *("-c", "gc.autoDetach=false"),
+]
 
 if TYPE_CHECKING:
     from ansible_collections.baremetal.flask.plugins.module_utils.phase import Phase
@@ -46,7 +58,8 @@ def without_credentials(url: str) -> tuple[str, str]:
     if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
         return url, ""
     user, _at, host = parts.netloc.rpartition("@")
-    token = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
+    name, _colon, password = user.partition(":")
+    token = base64.b64encode(urllib.parse.unquote(f"{name}:{password}").encode()).decode()
     return urllib.parse.urlunsplit(parts._replace(netloc=host)), f"Basic {token}"
 
 
@@ -82,15 +95,17 @@ class Repository:
             "HOME": "/nonexistent",
         }
         if authorization:
+            server = urllib.parse.urlunsplit((*urllib.parse.urlsplit(self.url)[:2], "/", "", ""))
             self.env |= {
                 "GIT_CONFIG_COUNT": "1",
-                "GIT_CONFIG_KEY_0": f"http.{self.url}.extraHeader",
+                # For the whole server, since submodules may come from other repositories there; for no other server.
+                "GIT_CONFIG_KEY_0": f"http.{server}.extraHeader",
                 "GIT_CONFIG_VALUE_0": f"Authorization: {authorization}",
             }
 
     def git(self, *words: str, timeout: float = 60, check: bool = True, env: dict[str, str] | None = None) -> str:
         return run(
-            ["git", "-c", "core.hooksPath=/dev/null", f"--git-dir={self.path}", *words],
+            ["git", *_SETTINGS, f"--git-dir={self.path}", *words],
             env={**self.env, **(env or {})},
             timeout=timeout,
             title=f"git {words[0]}",
@@ -102,11 +117,29 @@ class Repository:
 
         :raises PhaseError: when the server does not answer or refuses.
         """
-        if not (self.path / "HEAD").is_file():
-            files.remove_tree(self.path)
-            run(["git", "init", "--quiet", "--bare", str(self.path)], env=self.env)
-            self.path.chmod(0o700)
-        self._fetch("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+        with self._alone():
+            if not self.git("rev-parse", "--git-dir", check=False).startswith(str(self.path)):
+                # Never made, or cut off while it was: a mirror holds nothing that cannot be fetched again.
+                for entry in self.path.iterdir():
+                    files.remove_tree(entry)
+                run(["git", "init", "--quiet", "--bare", str(self.path)], env=self.env)
+            self._fetch("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let nobody else write to the mirror: two fetches at once fail on each other's locks of refs.
+
+        What a fetch that was killed left locked is unlocked: whoever held it is gone.
+        """
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            for left in [*self.path.glob("*.lock"), *(self.path / "refs").rglob("*.lock")]:
+                left.unlink()
+            yield
+        finally:
+            os.close(descriptor)
 
     def _fetch(self, *refspecs: str) -> None:
         try:
@@ -126,7 +159,8 @@ class Repository:
 
         :raises PhaseError: when there is no such ref, or it could mean several commits.
         """
-        if _ABBREVIATED.fullmatch(version) and (found := self._commit(version)):
+        # A tag such as 20261120 reads like a SHA, and may have moved.
+        if _ABBREVIATED.fullmatch(version) and (found := self._commit(version)).startswith(version):
             return found
         self.fetch()
         names = [version] if version.startswith("refs/") else [f"refs/tags/{version}", f"refs/heads/{version}"]
@@ -142,7 +176,9 @@ class Repository:
             if found := self._commit(version):
                 return found
             if _SHA.fullmatch(version):
-                self._fetch(version)
+                # The server answered just now: when it refuses this, it has no such commit to give.
+                with self._alone(), contextlib.suppress(PhaseError):
+                    self._fetch(version)
                 if found := self._commit(version):
                     return found
         raise PhaseError(
