@@ -157,7 +157,7 @@ def install(version: str, *, hashes: Sequence[str], link: Path, index_url: str |
     folder = link.with_name(f"{link.name}-{version}")
     run(["/usr/bin/python3", "-m", "venv", "--clear", folder], timeout=TIMEOUT_SECONDS, title="python3 -m venv")
     env = {name: os.environ[name] for name in PROXIES if name in os.environ}
-    env |= {"PIP_CERT": TRUSTED, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    env |= {"PIP_CERT": TRUSTED, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_RETRIES": "2"}
     if index_url:
         env["PIP_INDEX_URL"] = index_url
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as wanted:
