@@ -5,7 +5,7 @@ LOCKS := tests/requirements
 VENV := .venv/.stamp
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "  make %-42s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV) ## Make .venv with the pinned tools and link the collection
 	@:
@@ -23,4 +23,27 @@ lock: $(VENV) ## Look for new versions of all tools and pin them
 	        --no-annotate --python-version $$python --custom-compile-command "make lock" -o $$name.txt -; \
 	done
 
-.PHONY: help setup setup-newest lock
+test: $(VENV) setup-newest ## Run all tests: lint, unit, contract, galaxy, molecule on Debian 12 and 13
+	@tests/run
+
+lint unit contract galaxy molecule: $(VENV) setup-newest ## Run one level of the tests
+	@tests/run $@
+
+hosts: $(VENV) ## Boot the test hosts, to run molecule/*/tests with pytest again and again
+	@.venv/bin/python tests/testbed install
+	@.venv/bin/python tests/testbed up --debian 12 bookworm-1=11 bookworm-2=12
+	@.venv/bin/python tests/testbed up --debian 13 trixie-1=21 trixie-2=22 git-1=31
+
+hosts-down: ## Destroy the test hosts
+	@python3 tests/testbed down --all
+
+demo: $(VENV) ## Boot a machine and deploy the example app to it
+	@.venv/bin/python tests/testbed/demo.py up
+
+demo-down: ## Destroy the demo's machine
+	@python3 tests/testbed/demo.py down
+
+clean: ## Remove what make has made here; images and packages are kept in the cache folder
+	@rm -rf .venv .venv-newest .ansible .cache build
+
+.PHONY: help setup setup-newest lock test lint unit contract galaxy molecule hosts hosts-down demo demo-down clean

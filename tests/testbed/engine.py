@@ -28,6 +28,7 @@ PACKAGES = {
     "crun": "crun",
     "mmdebstrap": "mmdebstrap",
     "iptables": "iptables",
+    "git": "git",
     "ssh-keygen": "openssh-client",
     "/usr/lib/podman/netavark": "netavark",
     "/usr/lib/podman/aardvark-dns": "aardvark-dns",
