@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +21,12 @@ GUNICORN = "gunicorn==27.0.1"
 
 _LOCK_FILES = ("requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock")
 _READABLE = ("requirements.txt", "uv.lock", "pyproject.toml")
-_INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[\s=]+(\S+)", re.MULTILINE)
-_THE_APP_ITSELF = re.compile(r"^\s*(?:-e\s+|--editable[\s=])?\.(?:/|\[[^]]*\])?\s*(?:#.*)?$")
+_INCLUDE = re.compile(r"^(\s*(?:-r|-c|--requirement|--constraint)[\s=]+)(\S+)", re.MULTILINE)
+#: A requirement by its place: ``-e ./libs/tax``, ``.[web]``, ``tax @ file:libs/tax``.
+_PLACE = re.compile(
+    r"\s*(?:(?:-e|--editable)[\s=]+)?(?:[\w.-]+(?:\[[^]]*\])?\s*@\s*)?(?:file:)?(?P<path>[^-\s\[;#][^\s\[;#]*)"
+    r"(?:\[(?P<extras>[^]]*)\])?"
+)
 
 
 @dataclass(frozen=True)
@@ -32,32 +37,47 @@ class Dependencies:
     :param file: the name of the file in it that decides.
     :param files: every file that decides the content of the virtualenv, ``file`` first, with the files it includes.
     :param is_package: the app itself is to be installed too (without its dependencies, beside the virtualenv).
+    :param local: files and folders of the repository that are installed into the virtualenv.
+    :param own: the file with the app's own dependencies, where ``file`` is a requirements file that names the app.
+    :param extras: the app's extras that such a line names.
     """
 
     folder: Path
     file: str
     files: tuple[Path, ...]
     is_package: bool
+    local: tuple[Path, ...] = ()
+    own: Path | None = None
+    extras: tuple[str, ...] = ()
 
     def install(self, uv: Path, venv: Path) -> tuple[list[str], dict[str, str]]:
-        """The program that installs the dependencies into ``venv``, and its environment."""
+        """The program that installs the dependencies into ``venv`` (a folder that is there), and its environment.
+
+        Nothing in the virtualenv may point into a release's folder, since other releases use it too.
+        """
         if self.file == "uv.lock":
             words = [str(uv), "sync", "--locked", "--no-dev", "--no-install-project", "--no-editable"]
             return [*words, "--compile-bytecode", "--inexact"], {"UV_PROJECT_ENVIRONMENT": str(venv)}
-        words = [str(uv), "pip", "install", f"--python={venv}/bin/python", "--compile-bytecode"]
+        words = [str(uv), "pip", "install", f"--python={venv}/bin/python", "--compile-bytecode", "--no-editable"]
         file = self.folder / self.file
         if self.file == "requirements.txt":
-            content = file.read_text(encoding="utf-8")
-            if any("--hash=" in path.read_text(encoding="utf-8", errors="replace") for path in self.files):
-                words.append("--require-hashes")
+            hashed = any("--hash=" in path.read_text(encoding="utf-8", errors="replace") for path in self.files)
+            words += ["--require-hashes"] if hashed else []
             if self.is_package:
-                # Beside the original, since its includes are relative to it.
-                file = self.folder / ".requirements-without-app.txt"
-                file.write_text(
-                    "".join(line for line in content.splitlines(True) if not _THE_APP_ITSELF.match(line)),
-                    encoding="utf-8",
-                )
+                file = venv / "requirements.txt"
+                file.write_text(self._without_app(), encoding="utf-8")
+                # A file with hashes names all that is needed: without one, nothing may be installed.
+                words += ["-r", str(self.own)] if self.own and not hashed else []
+                words += [f"--extra={extra}" for extra in self.extras if self.own and not hashed]
         return [*words, "-r", str(file)], {}
+
+    def _without_app(self) -> str:
+        """The requirements file without the line that names the app, fit to stand in another folder."""
+        lines = (self.folder / self.file).read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = "".join(line for line in lines if _place(line, self.folder)[0] != self.folder)
+        return _INCLUDE.sub(
+            lambda found: found[1] + (found[2] if "://" in found[2] else str(self.folder / found[2])), kept
+        )
 
     def install_app(self, uv: Path, venv: Path, lib: Path) -> list[str]:
         """The program that installs the app itself, and nothing else, into ``lib``."""
@@ -95,21 +115,85 @@ def find(folder: Path) -> Dependencies:
             "flask_app_subdirectory.",
         )
     if file == "requirements.txt":
-        files = _with_includes(folder / file)
-        lines = (folder / file).read_text(encoding="utf-8").splitlines()
-        return Dependencies(folder, file, files, any(_THE_APP_ITSELF.match(line) for line in lines))
-    files = (folder / "uv.lock", folder / "pyproject.toml") if file == "uv.lock" else (folder / "pyproject.toml",)
-    return Dependencies(folder, file, files, builds)
+        return _from_requirements(folder, project)
+    decides = _metadata(folder, project)
+    if file == "uv.lock":
+        lock = _toml(folder / file)
+        local = tuple(sorted(folder / path for path in _places_in_lock(lock) if path != "."))
+        return Dependencies(folder, file, (folder / file, *decides), builds, local)
+    return Dependencies(folder, file, decides, builds)
+
+
+def _from_requirements(folder: Path, project: Mapping) -> Dependencies:
+    files = _with_includes(folder / "requirements.txt")
+    local: list[Path] = []
+    extras: tuple[str, ...] = ()
+    is_package = False
+    for path in files:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            place, named = _place(line, folder)
+            if place == folder and path != files[0]:
+                raise PhaseError(
+                    f"{path.name} names the app itself: {line.strip()}",
+                    advice="Move this line to requirements.txt, commit, and deploy again.",
+                )
+            if place == folder:
+                is_package, extras = True, named
+            elif place:
+                local.append(place)
+    if not is_package:
+        return Dependencies(folder, "requirements.txt", files, False, tuple(local))
+    decides = _metadata(folder, project)
+    own = next((path for path in decides if path.name != "pyproject.toml" or "project" in project), None)
+    return Dependencies(folder, "requirements.txt", (*files, *decides), True, tuple(local), own, extras)
+
+
+def _place(line: str, folder: Path) -> tuple[Path | None, tuple[str, ...]]:
+    """The file or folder of the repository that a line of a requirements file names, and the extras."""
+    found = _PLACE.match(line)
+    if not found or "://" in found["path"] or not (found["path"].startswith(".") or "/" in found["path"]):
+        return None, ()
+    path = Path(os.path.normpath(folder / found["path"]))
+    extras = tuple(extra.strip() for extra in (found["extras"] or "").split(",") if extra.strip())
+    return (path, extras) if path.exists() else (None, ())
+
+
+def _places_in_lock(lock: Mapping) -> Iterator[str]:
+    """What uv.lock takes from the repository itself, the app among it."""
+    for package in lock.get("package", []):
+        for kind in ("editable", "directory", "virtual", "path"):
+            if kind in package.get("source", {}):
+                yield package["source"][kind]
+
+
+def _metadata(folder: Path, project: Mapping) -> tuple[Path, ...]:
+    """The files that say what the app itself depends on, the one to ask first."""
+    table = project.get("project", {})
+    files = [folder / "pyproject.toml"] if project else []
+    if not table or "dependencies" in table.get("dynamic", []):
+        files += [folder / name for name in ("setup.py", "setup.cfg")]
+        files += [folder / name for name in _texts(project.get("tool", {}))]
+    return tuple(dict.fromkeys(path for path in files if path.is_file()))
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in a TOML table: one that is the name of a file may decide what a build backend reads."""
+    if isinstance(value, str) and len(value) < 200 and "\0" not in value:
+        yield value
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from _texts(item)
 
 
 def _pyproject(folder: Path) -> dict:
     path = folder / "pyproject.toml"
-    if not path.is_file():
-        return {}
+    return _toml(path) if path.is_file() else {}
+
+
+def _toml(path: Path) -> dict:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PhaseError(f"pyproject.toml cannot be read: {error}", advice="Correct the file and commit it.") from error
+        raise PhaseError(f"{path.name} cannot be read: {error}", advice="Correct the file and commit it.") from error
 
 
 def _with_includes(path: Path, seen: tuple[Path, ...] = ()) -> tuple[Path, ...]:
@@ -118,17 +202,17 @@ def _with_includes(path: Path, seen: tuple[Path, ...] = ()) -> tuple[Path, ...]:
         return seen
     try:
         content = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         origin = f" (included from {seen[-1].name})" if seen else ""
         raise PhaseError(
-            f"{path.name} is not in the repository{origin}", advice="Commit it, or remove the line."
+            f"{path.name} is no file in the repository{origin}", advice="Commit it, or remove the line."
         ) from None
     except UnicodeDecodeError as error:
         raise PhaseError(f"{path.name} is not UTF-8 text: {error}", advice="Save it as UTF-8 and commit it.") from None
     seen = (*seen, path)
-    for name in _INCLUDE.findall(content):
+    for _option, name in _INCLUDE.findall(content):
         if "://" not in name:
-            seen = _with_includes((path.parent / name).resolve(), seen)
+            seen = _with_includes(Path(os.path.normpath(path.parent / name)), seen)
     return seen
 
 
@@ -138,13 +222,27 @@ def key(dependencies: Dependencies, *, python: str, uv: str, architecture: str, 
     :param python: the interpreter's full version and build.
     :param extra: further inputs that can be written as JSON.
     """
-    parts: list[object] = [python, uv, architecture, GUNICORN, dependencies.file, list(extra)]
+    parts: list[object] = [python, uv, architecture, GUNICORN, dependencies.file, dependencies.extras, list(extra)]
     for path in dependencies.files:
-        content = path.read_text(encoding="utf-8", errors="replace")
+        content: object = path.read_text(encoding="utf-8", errors="replace")
         if path.name == "pyproject.toml":
-            content = json.dumps(_deciding(_pyproject(path.parent)), sort_keys=True)
+            content = _deciding(_pyproject(path.parent))
+        elif path.name == "uv.lock":
+            content = _without_own_version(_toml(path))
         parts += [path.name, content]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
+    for place in dependencies.local:
+        paths = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+        parts += [(str(path.relative_to(place)), hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+def _without_own_version(lock: Mapping) -> Mapping:
+    """uv.lock without the version of the app itself, which decides nothing."""
+    packages = []
+    for package in lock.get("package", []):
+        is_app = "." in _places_in_lock({"package": [package]})
+        packages.append({name: value for name, value in package.items() if not (is_app and name == "version")})
+    return {**lock, "package": packages}
 
 
 def _deciding(project: Mapping) -> Mapping:

@@ -1,0 +1,415 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What an app needs is read from its files, installed by the real uv, and named by a key."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.baremetal.flask.plugins.module_utils import dependencies
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+
+Project = Callable[..., Path]
+
+PYPROJECT = """
+[project]
+name = "shop"
+version = "1.0"
+dependencies = ["flask"]
+[project.optional-dependencies]
+web = ["waitress"]
+"""
+BUILDS = '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+UV_LOCK = """
+version = 1
+requires-python = ">=3.11"
+[[package]]
+name = "shop"
+version = "1.0"
+source = { editable = "." }
+[[package]]
+name = "flask"
+version = "3.1.0"
+source = { registry = "https://index.example.com/simple" }
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """``project({"requirements.txt": "flask"})``: the app's folder with these files, changed by each call."""
+    folder = tmp_path / "src"
+    folder.mkdir()
+
+    def write(files: dict[str, str | bytes]) -> Path:
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return folder
+
+    return write
+
+
+# --- which file decides -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("files", "decides", "is_package"),
+    [
+        ({"requirements.txt": "flask"}, "requirements.txt", False),
+        ({"requirements.txt": "flask", "pyproject.toml": "[tool.ruff]"}, "requirements.txt", False),
+        ({"requirements.txt": "flask", "setup.py": ""}, "requirements.txt", False),
+        ({"requirements.txt": "flask\n-e .", "setup.py": ""}, "requirements.txt", True),
+        ({"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT}, "uv.lock", False),
+        ({"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT + BUILDS}, "uv.lock", True),
+        ({"pyproject.toml": PYPROJECT}, "pyproject.toml", False),
+        ({"pyproject.toml": PYPROJECT + BUILDS}, "pyproject.toml", True),
+    ],
+)
+def test_file_that_is_there_decides(project, files, decides, is_package):
+    found = dependencies.find(project(files))
+    assert (found.file, found.is_package) == (decides, is_package)
+
+
+@pytest.mark.parametrize(
+    "line", [".", "./", "-e .", "-e ./", "--editable .", "--editable=.", " -e .  # the app", "shop @ file:."]
+)
+def test_line_that_names_the_app(project, line):
+    assert dependencies.find(project({"requirements.txt": f"flask\n{line}\n", "setup.py": ""})).is_package
+
+
+@pytest.mark.parametrize(
+    "line", ["# -e .", "..", ".hidden", "-e git+https://git.example.com/x.git", "x @ https://git.example.com/.", "a.b"]
+)
+def test_line_that_does_not_name_the_app(project, line):
+    assert not dependencies.find(project({"requirements.txt": f"flask\n{line}\n"})).is_package
+
+
+@pytest.mark.parametrize(
+    ("files", "message", "advice"),
+    [
+        ({}, "no requirements.txt, uv.lock or pyproject.toml", "holds: nothing"),
+        ({"app.py": "", "readme.md": ""}, "no requirements.txt", "holds: app.py, readme.md"),
+        ({"pyproject.toml": "[tool.poetry]\nname = 'shop'"}, "no requirements.txt", "flask_app_subdirectory"),
+        ({"Pipfile.lock": "{}"}, "Pipfile.lock is not supported", ""),
+        ({"requirements.txt": "", "uv.lock": ""}, "several files say what to install: requirements.txt, uv.lock", "one"),
+        ({"poetry.lock": "", "Pipfile.lock": ""}, "several files say what to install: poetry.lock, Pipfile.lock", "one"),
+        ({"requirements.txt": "", "env/pyvenv.cfg": ""}, "a virtualenv is committed in the repository: env/", "git rm"),
+        ({"pyproject.toml": "[project\n"}, "pyproject.toml cannot be read: ", "Correct"),
+        ({"pyproject.toml": "name = '\xe9'".encode("latin-1")}, "pyproject.toml cannot be read: ", "Correct"),
+        ({"uv.lock": "[[package\n", "pyproject.toml": PYPROJECT}, "uv.lock cannot be read: ", "Correct"),
+        ({"requirements.txt": "-r base.txt"}, r"base.txt is no file in the repository \(included from requ", "Commit it"),
+        ({"requirements.txt": "-r base", "base/x.txt": ""}, "base is no file in the repository", "Commit it"),
+        ({"requirements.txt": "fl\xe9sk".encode("latin-1")}, "requirements.txt is not UTF-8 text", "UTF-8"),
+        ({"requirements.txt": "-r base.txt", "base.txt": "-e .", "setup.py": ""}, "base.txt names the app itself: -e .", "Move"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_told_is_said_with_the_fix(project, files, message, advice):
+    with pytest.raises(PhaseError, match=message) as caught:
+        dependencies.find(project(files))
+    assert advice in caught.value.advice
+
+
+def test_includes_are_followed_relative_to_their_file_and_each_once(project):
+    folder = project(
+        {
+            "requirements.txt": "-r requirements/production.txt\n-c requirements/pins.txt\n",
+            "requirements/production.txt": "--requirement=base.txt\n-r ../requirements.txt  # a circle\n",
+            "requirements/base.txt": "-r https://git.example.com/common.txt\n# -r missing.txt\nflask\n",
+            "requirements/pins.txt": "flask<4\n",
+        }
+    )
+    names = [str(path.relative_to(folder)) for path in dependencies.find(folder).files]
+    assert names == [
+        "requirements.txt", "requirements/production.txt", "requirements/base.txt", "requirements/pins.txt",
+    ]  # fmt: skip
+
+
+# --- the key ----------------------------------------------------------------------------------------------------------
+
+
+def key(folder: Path, **inputs: object) -> str:
+    given = {"python": "3.13.5", "uv": "uv 0.13.8", "architecture": "x86_64", **inputs}
+    return dependencies.key(dependencies.find(folder), **given)
+
+
+DYNAMIC = """
+[project]
+name = "shop"
+dynamic = ["dependencies"]
+[tool.setuptools.dynamic]
+dependencies = {file = ["needs.in"]}
+"""
+LOCAL_LOCK = UV_LOCK + '[[package]]\nname = "tax"\nversion = "1"\nsource = { directory = "libs/tax" }\n'
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"requirements.txt": "flask==3.0"}, {"requirements.txt": "flask==3.1"}),
+        ({"requirements.txt": "-r b.txt", "b.txt": "flask==3.0"}, {"b.txt": "flask==3.1"}),
+        ({"requirements.txt": "-c b.txt", "b.txt": "flask==3.0"}, {"b.txt": "flask==3.1"}),
+        ({"requirements.txt": "./libs/tax", "libs/tax/tax.py": "1"}, {"libs/tax/tax.py": "2"}),
+        ({"requirements.txt": "-e libs/tax", "libs/tax/tax.py": "1"}, {"libs/tax/new.py": ""}),
+        ({"requirements.txt": "tax @ file:libs/t.whl", "libs/t.whl": "1"}, {"libs/t.whl": "2"}),
+        ({"requirements.txt": ".[a]", "setup.py": ""}, {"requirements.txt": ".[b]"}),
+        ({"requirements.txt": ".", "setup.py": "1"}, {"setup.py": "2"}),
+        ({"requirements.txt": ".", "pyproject.toml": PYPROJECT}, {"pyproject.toml": PYPROJECT.replace("flask", "quart")}),
+        ({"pyproject.toml": PYPROJECT}, {"pyproject.toml": PYPROJECT.replace("flask", "quart")}),
+        ({"pyproject.toml": PYPROJECT}, {"pyproject.toml": PYPROJECT.replace("waitress", "gunicorn")}),
+        ({"pyproject.toml": PYPROJECT}, {"pyproject.toml": PYPROJECT + "[tool.uv]\nindex-strategy = 'unsafe-best-match'"}),
+        ({"pyproject.toml": PYPROJECT}, {"pyproject.toml": PYPROJECT + BUILDS}),
+        ({"pyproject.toml": DYNAMIC, "needs.in": "flask"}, {"needs.in": "quart"}),
+        ({"pyproject.toml": DYNAMIC, "needs.in": "flask", "setup.cfg": ""}, {"setup.cfg": "[options]"}),
+        ({"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT}, {"uv.lock": UV_LOCK.replace("3.1.0", "3.1.1")}),
+        ({"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT}, {"pyproject.toml": PYPROJECT + "[dependency-groups]\nx = []"}),
+        ({"uv.lock": LOCAL_LOCK, "pyproject.toml": PYPROJECT, "libs/tax/tax.py": "1"}, {"libs/tax/tax.py": "2"}),
+    ],
+)  # fmt: skip
+def test_key_changes_when_what_is_installed_may_change(project, before, after):
+    assert key(project(before)) != key(project(after))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"requirements.txt": "flask"}, {"app.py": "changed", "libs/tax/tax.py": "not installed"}),
+        ({"requirements.txt": "flask", "pyproject.toml": PYPROJECT}, {"pyproject.toml": "[tool.ruff]"}),
+        (
+            {"requirements.txt": "-e .", "pyproject.toml": PYPROJECT},
+            {"pyproject.toml": PYPROJECT.replace("1.0", "1.1")},
+        ),
+        ({"requirements.txt": "-e .", "setup.py": ""}, {"shop/__init__.py": "the code of the app itself"}),
+        ({"pyproject.toml": PYPROJECT}, {"pyproject.toml": PYPROJECT.replace("1.0", "1.1")}),
+        ({"pyproject.toml": PYPROJECT}, {"pyproject.toml": PYPROJECT + "[tool.ruff]\nline-length = 99"}),
+        ({"pyproject.toml": DYNAMIC, "needs.in": "flask"}, {"other.in": "quart"}),
+        (
+            {"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT},
+            {"uv.lock": UV_LOCK.replace('"1.0"', '"1.1"'), "pyproject.toml": PYPROJECT.replace("1.0", "1.1")},
+        ),
+    ],
+)
+def test_key_stays_when_only_the_app_changes(project, before, after):
+    assert key(project(before)) == key(project(after))
+
+
+@pytest.mark.parametrize(
+    "other", [{"python": "3.13.6"}, {"uv": "uv 0.14"}, {"architecture": "aarch64"}, {"extra": ["again"]}]
+)
+def test_key_changes_with_the_machine_and_on_request(project, other):
+    folder = project({"requirements.txt": "flask"})
+    assert key(folder) != key(folder, **other)
+
+
+def test_key_is_the_same_in_every_folder(tmp_path):
+    keys = set()
+    for name in ("one", "two/deeper"):
+        folder = tmp_path / name
+        (folder / "libs/tax").mkdir(parents=True)
+        (folder / "libs/tax/tax.py").write_text("rate = 1")
+        (folder / "base.txt").write_text("flask")
+        (folder / "requirements.txt").write_text("-r base.txt\n./libs/tax\n")
+        keys.add(key(folder))
+    assert len(keys) == 1
+    assert keys.pop().isalnum()
+
+
+# --- installing, with the real uv and no network ----------------------------------------------------------------------
+
+#: A build backend of a few lines, so that nothing has to be fetched to build a package.
+BACKEND = """
+import pathlib, zipfile
+
+def _metadata():
+    return pathlib.Path("METADATA").read_text()
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    fields = dict(line.split(": ", 1) for line in _metadata().splitlines() if not line.startswith("Requires"))
+    name = f"{fields['Name']}-{fields['Version']}"
+    info = f"{name}.dist-info"
+    with zipfile.ZipFile(pathlib.Path(folder) / f"{name}-py3-none-any.whl", "w") as wheel:
+        for path in pathlib.Path().glob("*/__init__.py"):
+            wheel.write(path)
+        wheel.writestr(f"{info}/METADATA", _metadata())
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return f"{name}-py3-none-any.whl"
+
+build_editable = build_wheel
+"""
+IN_TREE = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+
+
+def package(name: str, code: str, *needs: str) -> dict[str, str]:
+    """The files of a package that builds itself."""
+    required = "".join(f"Requires-Dist: {need}\n" for need in needs)
+    return {
+        "pyproject.toml": f'{IN_TREE}[project]\nname = "{name}"\nversion = "1.0"\ndependencies = {list(needs)}\n'
+        '[project.optional-dependencies]\nweb = ["webby"]\n',
+        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{required}",
+        "backend.py": BACKEND,
+        f"{name}/__init__.py": code,
+    }
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of wheels: alpha, beta and webby, each one module."""
+    folder = tmp_path_factory.mktemp("wheels")
+    for name in ("alpha", "beta", "webby"):
+        wheel = folder / f"{name}-1.0-py3-none-any.whl"
+        info = f"{name}-1.0.dist-info"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr(f"{name}.py", "")
+            archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+            archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            archive.writestr(f"{info}/RECORD", "")
+    return folder
+
+
+@pytest.fixture
+def install(tmp_path: Path, shelf: Path) -> Callable[[Path], set[str]]:
+    """Install what a project needs the way a build does; returns the distributions in the virtualenv."""
+    beside = Path(sys.executable).with_name("uv")
+    found = str(beside) if beside.is_file() else shutil.which("uv")
+    if not found:
+        pytest.skip("uv is not on this machine")
+    uv = Path(found)
+    env = {
+        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "UV_CACHE_DIR": str(tmp_path / "cache"), "UV_NO_CONFIG": "1",
+        "UV_OFFLINE": "1", "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(shelf), "UV_PYTHON_DOWNLOADS": "never",
+        "UV_LINK_MODE": "copy",
+    }  # fmt: skip
+
+    def run(words: list[str], folder: Path, more: dict[str, str]) -> None:
+        done = subprocess.run(words, cwd=folder, env={**env, **more}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    def work(folder: Path) -> set[str]:
+        venv, lib = tmp_path / "venv", tmp_path / "lib"
+        run([str(uv), "venv", "--quiet", "--clear", f"--python={sys.executable}", str(venv)], folder, {})
+        needs = dependencies.find(folder)
+        run(*(lambda words, more: (words, folder, more))(*needs.install(uv, venv)))
+        if needs.is_package:
+            run(needs.install_app(uv, venv, lib), folder, {})
+        return {path.name.partition("-")[0] for path in venv.glob("lib/*/site-packages/*.dist-info")}
+
+    return work
+
+
+def test_requirements_with_includes_are_installed(project, install):
+    folder = project({"requirements.txt": "-r more/base.txt\n-c pins.txt\nbeta\n", "more/base.txt": "alpha\n"})
+    project({"pins.txt": "alpha==1.0\n"})
+    assert install(folder) == {"alpha", "beta"}
+
+
+@pytest.mark.parametrize("line", [".", "-e ."])
+def test_app_named_in_requirements_brings_its_own_dependencies(project, install, tmp_path, line):
+    folder = project(
+        {**package("shop", "", "alpha"), "requirements.txt": f"-r base.txt\n{line}\n", "base.txt": "beta\n"}
+    )
+    assert install(folder) == {"alpha", "beta"}, "shared by releases: the app itself may not be in it"
+    assert (tmp_path / "lib/shop/__init__.py").is_file()
+    assert not list(folder.glob(".requirements*")), "the checkout stays as it was committed"
+
+
+def test_extras_of_the_app_are_installed(project, install):
+    assert install(project({**package("shop", "", "alpha"), "requirements.txt": "-e .[web]\n"})) == {"alpha", "webby"}
+
+
+def test_library_in_the_repository_is_copied_and_not_linked(project, install, tmp_path):
+    folder = project({"requirements.txt": "-e ./libs/tax\n"})
+    project({f"libs/tax/{name}": content for name, content in package("tax", "rate = 7", "alpha").items()})
+    assert install(folder) == {"alpha", "tax"}
+    shutil.rmtree(folder)  # as when the release that built the virtualenv is pruned
+    done = subprocess.run(
+        [tmp_path / "venv/bin/python", "-c", "import tax; print(tax.rate)"], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "7\n", done.stderr
+
+
+def test_hashes_are_required_of_all_when_there_is_one(project, install, shelf):
+    digest = hashlib.sha256((shelf / "alpha-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+    pinned = f"alpha==1.0 --hash=sha256:{digest}\n"
+    assert install(project({"requirements.txt": pinned})) == {"alpha"}
+    with pytest.raises(AssertionError, match="hash"):
+        install(project({"requirements.txt": f"{pinned}beta==1.0\n"}))
+    with pytest.raises(AssertionError, match="[Hh]ash"):
+        install(project({"requirements.txt": pinned.replace(digest[:8], "00000000")}))
+
+
+def test_bare_pyproject_is_installed(project, install, tmp_path):
+    assert install(project(package("shop", "", "alpha"))) == {"alpha"}
+    assert (tmp_path / "lib/shop/__init__.py").is_file()
+
+
+def test_uv_lock_is_installed_as_locked(project, install, shelf):
+    wheel = shelf / "alpha-1.0-py3-none-any.whl"
+    lock = textwrap.dedent(
+        f"""
+        version = 1
+        revision = 3
+        requires-python = ">=3.11"
+
+        [[package]]
+        name = "alpha"
+        version = "1.0"
+        source = {{ path = "{wheel.name}" }}
+        wheels = [{{ filename = "{wheel.name}", hash = "sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}" }}]
+
+        [[package]]
+        name = "shop"
+        version = "1.0"
+        source = {{ virtual = "." }}
+        dependencies = [{{ name = "alpha" }}]
+
+        [package.metadata]
+        requires-dist = [{{ name = "alpha", path = "{wheel.name}" }}]
+        """
+    )
+    pyproject = (
+        '[project]\nname = "shop"\nversion = "1.0"\nrequires-python = ">=3.11"\ndependencies = ["alpha"]\n'
+        f'[tool.uv.sources]\nalpha = {{ path = "{wheel.name}" }}\n'
+    )
+    folder = project({"uv.lock": lock, "pyproject.toml": pyproject, wheel.name: wheel.read_bytes()})
+    assert install(folder) == {"alpha"}
+    with pytest.raises(AssertionError, match="lock"):
+        install(project({"pyproject.toml": pyproject.replace('["alpha"]', '["alpha", "beta"]')}))
+
+
+# --- what uv says -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("output", "cause"),
+    [
+        (
+            "Using Python 3.13\n  × No solution found when resolving dependencies:\n"
+            "  ╰─▶ Because nope was not found in the package registry\n      and you require nope, we can conclude\n"
+            "hint: something\n",
+            "No solution found when resolving dependencies: Because nope was not found in the package registry "
+            "and you require nope, we can conclude",
+        ),
+        ("error: Failed to fetch\n  Caused by: timed out\n", "Failed to fetch timed out"),
+        ("error: os error 28\n", "the disk is full"),
+        ("something\nelse\n", "else"),
+        ("", "no output"),
+    ],
+)
+def test_cause_is_told_in_one_line(output, cause):
+    assert dependencies.cause(output) == cause
+
+
+def test_cause_is_short():
+    assert len(dependencies.cause("error: " + base64.b64encode(b"x" * 999).decode())) <= 400
