@@ -62,12 +62,11 @@ def boot(bed: Bed, arguments: argparse.Namespace) -> None:
 
 
 def destroy(bed: Bed, arguments: argparse.Namespace) -> None:
-    if arguments.all:
-        bed.down()
-        return
     for host in bed.hosts():
-        if host.name in arguments.names:
+        if arguments.all or host.name in arguments.names:
             host.down()
+    if not bed.hosts():
+        bed.down()
 
 
 def act(arguments: argparse.Namespace) -> int:
