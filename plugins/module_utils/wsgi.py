@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
@@ -55,57 +56,78 @@ def _callable_in(path: Path) -> str:
     """What a module offers: a variable's name, a factory's call, or "" for neither."""
     try:
         tree = ast.parse(path.read_bytes(), filename=path.name)
-    except SyntaxError as error:
+    except (SyntaxError, ValueError) as error:
+        line = f" line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise PhaseError(
-            f"{path.name} line {error.lineno} is not valid Python: {error.msg}",
-            advice="Correct the file and commit it.",
+            f"{path.name}{line} is not valid Python: {getattr(error, 'msg', error)}",
+            advice="Correct the file and commit it, or set flask_app_wsgi to the app's entry point.",
         ) from error
-    names, instances, factories = set(), [], {}
+    values: set[str] = set()
+    instances: list[str] = []
+    factories: dict[str, ast.arguments] = {}
     for node in _top_level(tree.body):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            names |= {alias.asname or alias.name for alias in node.names}
-        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+        if isinstance(node, ast.ImportFrom):
+            values |= {alias.asname or alias.name for alias in node.names if not _is_submodule(node, alias.name, path)}
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)) and not isinstance(node.value, (ast.Constant, type(None))):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            assigned = [target.id for target in targets if isinstance(target, ast.Name)]
-            names |= set(assigned)
+            assigned = [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+            values |= set(assigned)
             if _is_flask(node.value):
                 instances += assigned
         elif isinstance(node, ast.FunctionDef):
             factories[node.name] = node.args
-    # A package's submodule may be called app; only a value can be the app.
     for name in _NAMES:
-        if (
-            name in names
-            and not (path.parent / name).is_dir()
-            and not (path.name == "__init__.py" and (path.parent / f"{name}.py").is_file() and name not in instances)
-        ):
+        if name in values:
             return name
-    if len(instances) == 1:
+    if len(set(instances)) == 1:
         return instances[0]
     for name in _FACTORIES:
         if name in factories:
-            arguments = factories[name]
-            required = len(arguments.posonlyargs) + len(arguments.args) - len(arguments.defaults)
-            required += sum(default is None for default in arguments.kw_defaults)
-            if required == 0:
-                return f"{name}()"
-            raise PhaseError(
-                f"the factory {name} in {path.parent.name}/{path.name} needs {required} "
-                f"argument{'s' * (required > 1)}, and Flask calls it with none",
-                advice=f"Set flask_app_wsgi to the whole call, for example {path.parent.name}:{name}('production').",
-            )
-        if name in names:
+            return _call(name, factories[name], path)
+        if name in values:
             return f"{name}()"
     return ""
 
 
-def _top_level(body: list[ast.stmt]):
+def _call(name: str, arguments: ast.arguments, path: Path) -> str:
+    """The call of a factory.
+
+    :raises PhaseError: when it cannot be called without arguments.
+    """
+    required = len(arguments.posonlyargs) + len(arguments.args) - len(arguments.defaults)
+    required += sum(default is None for default in arguments.kw_defaults)
+    if required == 0:
+        return f"{name}()"
+    module = path.parent.name if path.name == "__init__.py" else path.stem
+    raise PhaseError(
+        f"the factory {module}.{name} needs {required} argument{'s' * (required > 1)}, and Flask calls it with none",
+        advice=f"Set flask_app_wsgi to the whole call, for example {module}:{name}('production').",
+    )
+
+
+def _is_submodule(node: ast.ImportFrom, name: str, path: Path) -> bool:
+    """``from . import app`` gives the module app.py, where the package itself has no other ``app``."""
+    if node.level > 1:
+        return False
+    package = path.parent.joinpath(*(node.module or "").split("."))
+    if node.level == 0 and path.name == "__init__.py" and (node.module or "").split(".")[0] == path.parent.name:
+        package = path.parent.parent.joinpath(*(node.module or "").split("."))
+    if not (package / f"{name}.py").is_file() and not (package / name).is_dir():
+        return False
+    init = package / "__init__.py"
+    return init == path or not init.is_file() or _callable_in(init) not in (name, f"{name}()")
+
+
+def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """Statements that run at import, those inside ``if``, ``try`` and ``with`` too."""
     for node in body:
         yield node
-        for field in ("body", "orelse", "finalbody"):
-            if isinstance(node, (ast.If, ast.Try, ast.With)) and not _is_main_guard(node):
-                yield from _top_level(getattr(node, field, []))
+        if isinstance(node, (ast.If, ast.Try, ast.With)):
+            for field in ("body", "orelse", "finalbody"):
+                if not (field == "body" and _is_main_guard(node)):
+                    yield from _top_level(getattr(node, field, []))
+            for handler in getattr(node, "handlers", []):
+                yield from _top_level(handler.body)
 
 
 def _is_main_guard(node: ast.stmt) -> bool:

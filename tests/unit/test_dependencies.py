@@ -103,18 +103,34 @@ def test_line_that_does_not_name_the_app(project, line):
         ({"app.py": "", "readme.md": ""}, "no requirements.txt", "holds: app.py, readme.md"),
         ({"pyproject.toml": "[tool.poetry]\nname = 'shop'"}, "no requirements.txt", "flask_app_subdirectory"),
         ({"Pipfile.lock": "{}"}, "Pipfile.lock is not supported", ""),
-        ({"requirements.txt": "", "uv.lock": ""}, "several files say what to install: requirements.txt, uv.lock", "one"),
-        ({"poetry.lock": "", "Pipfile.lock": ""}, "several files say what to install: poetry.lock, Pipfile.lock", "one"),
+        (
+            {"requirements.txt": "", "uv.lock": ""},
+            "several files say what to install: requirements.txt, uv.lock",
+            "one",
+        ),
+        (
+            {"poetry.lock": "", "Pipfile.lock": ""},
+            "several files say what to install: poetry.lock, Pipfile.lock",
+            "one",
+        ),
         ({"requirements.txt": "", "env/pyvenv.cfg": ""}, "a virtualenv is committed in the repository: env/", "git rm"),
         ({"pyproject.toml": "[project\n"}, "pyproject.toml cannot be read: ", "Correct"),
         ({"pyproject.toml": "name = '\xe9'".encode("latin-1")}, "pyproject.toml cannot be read: ", "Correct"),
         ({"uv.lock": "[[package\n", "pyproject.toml": PYPROJECT}, "uv.lock cannot be read: ", "Correct"),
-        ({"requirements.txt": "-r base.txt"}, r"base.txt is no file in the repository \(included from requ", "Commit it"),
+        (
+            {"requirements.txt": "-r base.txt"},
+            r"base.txt is no file in the repository \(included from requ",
+            "Commit it",
+        ),
         ({"requirements.txt": "-r base", "base/x.txt": ""}, "base is no file in the repository", "Commit it"),
         ({"requirements.txt": "fl\xe9sk".encode("latin-1")}, "requirements.txt is not UTF-8 text", "UTF-8"),
-        ({"requirements.txt": "-r base.txt", "base.txt": "-e .", "setup.py": ""}, "base.txt names the app itself: -e .", "Move"),
+        (
+            {"requirements.txt": "-r base.txt", "base.txt": "-e .", "setup.py": ""},
+            "base.txt names the app itself: -e .",
+            "Move",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_told_is_said_with_the_fix(project, files, message, advice):
     with pytest.raises(PhaseError, match=message) as caught:
         dependencies.find(project(files))
@@ -165,18 +181,27 @@ LOCAL_LOCK = UV_LOCK + '[[package]]\nname = "tax"\nversion = "1"\nsource = { dir
         ({"requirements.txt": "tax @ file:libs/t.whl", "libs/t.whl": "1"}, {"libs/t.whl": "2"}),
         ({"requirements.txt": ".[a]", "setup.py": ""}, {"requirements.txt": ".[b]"}),
         ({"requirements.txt": ".", "setup.py": "1"}, {"setup.py": "2"}),
-        ({"requirements.txt": ".", "pyproject.toml": PYPROJECT}, {"pyproject.toml": PYPROJECT.replace("flask", "quart")}),
+        (
+            {"requirements.txt": ".", "pyproject.toml": PYPROJECT},
+            {"pyproject.toml": PYPROJECT.replace("flask", "quart")},
+        ),
         ({"pyproject.toml": PYPROJECT}, {"pyproject.toml": PYPROJECT.replace("flask", "quart")}),
         ({"pyproject.toml": PYPROJECT}, {"pyproject.toml": PYPROJECT.replace("waitress", "gunicorn")}),
-        ({"pyproject.toml": PYPROJECT}, {"pyproject.toml": PYPROJECT + "[tool.uv]\nindex-strategy = 'unsafe-best-match'"}),
+        (
+            {"pyproject.toml": PYPROJECT},
+            {"pyproject.toml": PYPROJECT + "[tool.uv]\nindex-strategy = 'unsafe-best-match'"},
+        ),
         ({"pyproject.toml": PYPROJECT}, {"pyproject.toml": PYPROJECT + BUILDS}),
         ({"pyproject.toml": DYNAMIC, "needs.in": "flask"}, {"needs.in": "quart"}),
         ({"pyproject.toml": DYNAMIC, "needs.in": "flask", "setup.cfg": ""}, {"setup.cfg": "[options]"}),
         ({"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT}, {"uv.lock": UV_LOCK.replace("3.1.0", "3.1.1")}),
-        ({"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT}, {"pyproject.toml": PYPROJECT + "[dependency-groups]\nx = []"}),
+        (
+            {"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT},
+            {"pyproject.toml": PYPROJECT + "[dependency-groups]\nx = []"},
+        ),
         ({"uv.lock": LOCAL_LOCK, "pyproject.toml": PYPROJECT, "libs/tax/tax.py": "1"}, {"libs/tax/tax.py": "2"}),
     ],
-)  # fmt: skip
+)
 def test_key_changes_when_what_is_installed_may_change(project, before, after):
     assert key(project(before)) != key(project(after))
 
@@ -242,7 +267,7 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
         for path in pathlib.Path().glob("*/__init__.py"):
             wheel.write(path)
         wheel.writestr(f"{info}/METADATA", _metadata())
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
         wheel.writestr(f"{info}/RECORD", "")
     return f"{name}-py3-none-any.whl"
 
@@ -345,7 +370,7 @@ def test_hashes_are_required_of_all_when_there_is_one(project, install, shelf):
     assert install(project({"requirements.txt": pinned})) == {"alpha"}
     with pytest.raises(AssertionError, match="hash"):
         install(project({"requirements.txt": f"{pinned}beta==1.0\n"}))
-    with pytest.raises(AssertionError, match="[Hh]ash"):
+    with pytest.raises(AssertionError, match=r"[Hh]ash"):
         install(project({"requirements.txt": pinned.replace(digest[:8], "00000000")}))
 
 

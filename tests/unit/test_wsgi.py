@@ -1,0 +1,194 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The entry point is found in every shape that Flask's own documentation shows, and in those that real apps have."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.baremetal.flask.plugins.module_utils import wsgi
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+
+APP = "from flask import Flask\napp = Flask(__name__)\n"
+FACTORY = "from flask import Flask\ndef create_app(test_config=None):\n    return Flask(__name__)\n"
+
+SHAPES = {
+    "minimal": ({"app.py": APP}, "app:app"),
+    "application": ({"app.py": APP.replace("app =", "application =")}, "app:application"),
+    "app before application": ({"app.py": APP + "application = app\n"}, "app:app"),
+    "another name": ({"app.py": APP.replace("app =", "shop =")}, "app:shop"),
+    "import flask": ({"app.py": "import flask\nsite = flask.Flask(__name__)\n"}, "app:site"),
+    "annotated": ({"app.py": "from flask import Flask\nsite: Flask = Flask(__name__)\n"}, "app:site"),
+    "wsgi.py first": ({"app.py": APP, "wsgi.py": "from app import app as application\n"}, "wsgi:application"),
+    "wsgi.py without an app": ({"app.py": APP, "wsgi.py": "import os\n"}, "app:app"),
+    "factory": ({"app.py": FACTORY}, "app:create_app()"),
+    "make_app": ({"app.py": FACTORY.replace("create_app", "make_app")}, "app:make_app()"),
+    "factory, called": ({"app.py": FACTORY + "app = create_app()\n"}, "app:app"),
+    "factory with *args": (
+        {"app.py": FACTORY.replace("test_config=None", "*args, debug=False, **more")},
+        "app:create_app()",
+    ),
+    "tutorial": ({"flaskr/__init__.py": FACTORY, "tests/__init__.py": "", "flaskr/db.py": ""}, "flaskr:create_app()"),
+    "package": (
+        {"shop/__init__.py": APP + "import shop.views\n", "shop/views.py": "from shop import app\n"},
+        "shop:app",
+    ),
+    "package, app.py in it": ({"shop/__init__.py": "from .app import app\n", "shop/app.py": APP}, "shop:app"),
+    "package, absolute import": ({"shop/__init__.py": "from shop.app import app\n", "shop/app.py": APP}, "shop:app"),
+    "package, factory of app.py": (
+        {"shop/__init__.py": "from .app import create_app\n", "shop/app.py": FACTORY},
+        "shop:create_app()",
+    ),
+    "package, app.py is only a module": (
+        {"shop/__init__.py": "from . import app\n" + FACTORY, "shop/app.py": "x = 1\n"},
+        "shop:create_app()",
+    ),
+    "src": ({"src/shop/__init__.py": FACTORY, "src/other/__init__.py": ""}, "shop:create_app()"),
+    "under if": (
+        {"app.py": FACTORY + "import os\nif os.environ:\n    app = create_app()\nelse:\n    app = None\n"},
+        "app:app",
+    ),
+    "under try": ({"app.py": FACTORY + "try:\n    app = create_app()\nfinally:\n    pass\n"}, "app:app"),
+    "under except": (
+        {"app.py": FACTORY + "try:\n    import nope\nexcept ImportError:\n    app = create_app()\n"},
+        "app:app",
+    ),
+    "under with": (
+        {"app.py": FACTORY + "import contextlib\nwith contextlib.suppress(OSError):\n    app = create_app()\n"},
+        "app:app",
+    ),
+    "only for __main__": (
+        {"app.py": FACTORY + 'if __name__ == "__main__":\n    app = create_app()\n    app.run()\n'},
+        "app:create_app()",
+    ),
+    "not for __main__": (
+        {"app.py": FACTORY + 'if __name__ == "__main__":\n    pass\nelse:\n    app = create_app()\n'},
+        "app:app",
+    ),
+    "filled in later": ({"app.py": "app = None\n" + FACTORY}, "app:create_app()"),
+    "declared only": ({"app.py": "from flask import Flask\napp: Flask\n" + FACTORY}, "app:create_app()"),
+    "several at once": ({"app.py": FACTORY + "app, mail = create_app(), object()\n"}, "app:app"),
+    "wsgi.py beside a package": (
+        {"wsgi.py": "from app import create_app\napp = create_app()\n", "app/__init__.py": FACTORY},
+        "wsgi:app",
+    ),
+    "wsgi.py takes the package's": ({"wsgi.py": "from app import app\n", "app/__init__.py": APP}, "wsgi:app"),
+    "wsgi.py takes a package's, app.py in it": (
+        {"wsgi.py": "from shop import app\n", "shop/__init__.py": "from .app import app\n", "shop/app.py": APP},
+        "wsgi:app",
+    ),
+    "wsgi.py imports a module": ({"wsgi.py": "import app\napplication = app.app\n", "app.py": APP}, "wsgi:application"),
+    "decorated app": ({"app.py": APP + "app = type('Proxy', (), {'__call__': lambda *a: []})()\n"}, "app:app"),
+}
+
+
+def lay(folder: Path, files: dict[str, str]) -> Path:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return folder
+
+
+@pytest.mark.parametrize(("files", "entry_point"), SHAPES.values(), ids=SHAPES)
+def test_entry_point_is_found(tmp_path, files, entry_point):
+    found, _folder = wsgi.find(lay(tmp_path, files))
+    assert found == entry_point
+    assert wsgi.ENTRY_POINT.fullmatch(found)
+
+
+#: Stands for Flask: what is imported and called is the app's own code.
+FLASK = "class Flask:\n    def __init__(self, name): pass\n    def __call__(self, environ, start): return []\n"
+#: Loads an entry point as a WSGI server does, and fails unless the result can be called. One process for all: fast.
+LOAD = """
+import importlib, os, sys
+for case in sys.argv[1:]:
+    folder, entry_point = case.split("=", 1)
+    module, _, call = entry_point.partition(":")
+    before = set(sys.modules)
+    sys.path.insert(0, folder)
+    found = eval(call, vars(importlib.import_module(module)))
+    sys.path.remove(folder)
+    print(entry_point, callable(found) and not isinstance(found, type(sys)))
+    for name in set(sys.modules) - before:
+        if name != "flask":
+            del sys.modules[name]
+"""
+
+
+def test_what_is_found_can_be_loaded_by_a_server(tmp_path):
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/flask.py").write_text(FLASK)
+    cases = []
+    for number, (files, _entry_point) in enumerate(SHAPES.values()):
+        found, folder = wsgi.find(lay(tmp_path / str(number), files))
+        cases.append(f"{folder}={found}")
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", LOAD, *cases],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "lib")}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(cases), done.stderr
+    wrong = [f"{shape}: {line}" for shape, line in zip(SHAPES, lines, strict=True) if not line.endswith(" True")]
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("files", "where"),
+    [({"app.py": APP}, "."), ({"shop/__init__.py": APP}, "."), ({"src/shop/__init__.py": APP}, "src")],
+)
+def test_folder_to_import_from(tmp_path, files, where):
+    assert wsgi.find(lay(tmp_path, files))[1] == tmp_path / where
+
+
+@pytest.mark.parametrize(
+    ("files", "message", "advice"),
+    [
+        ({}, r"no Flask app was found: .*\(there are none\)", "flask_app_subdirectory"),
+        ({"main.py": APP}, "no Flask app was found", "flask_app_wsgi"),
+        ({"shop/__init__.py": "", "app.py": "import shop\n"}, r"the packages \(shop\)", "flask_app_wsgi"),
+        ({"app.py": APP.replace("app =", "a =") + "b = Flask('b')\n"}, "no Flask app was found", "flask_app_wsgi"),
+        ({"one/__init__.py": APP, "two/__init__.py": FACTORY}, "several .*: one:app, two:create_app()", "one of them"),
+        ({"app.py": "def f(:\n"}, "app.py line 1 is not valid Python: ", "Correct the file"),
+        ({"app.py": "print 'old'\n"}, "app.py line 1 is not valid Python: ", "Correct the file"),
+        ({"app.py": "\0"}, "app.py.* is not valid Python: ", "flask_app_wsgi"),
+        (
+            {"app.py": "def create_app(config):\n    pass\n"},
+            "the factory app.create_app needs 1 argument, ",
+            r"app:create_app('production')",
+        ),
+        (
+            {"shop/__init__.py": "def create_app(config, /, mode, x=1, *, debug):\n    pass\n"},
+            "the factory shop.create_app needs 3 arguments, ",
+            r"shop:create_app('production')",
+        ),
+    ],
+)
+def test_what_is_not_found_is_told_with_the_fix(tmp_path, files, message, advice):
+    with pytest.raises(PhaseError, match=message) as caught:
+        wsgi.find(lay(tmp_path, files))
+    assert advice in caught.value.advice
+
+
+def test_folders_that_hold_no_app_are_passed_over(tmp_path):
+    beside = {f"{name}/__init__.py": APP for name in ("tests", "docs", "migrations", "examples")}
+    assert wsgi.find(lay(tmp_path, {**beside, "shop/__init__.py": APP}))[0] == "shop:app"
+
+
+@pytest.mark.parametrize(
+    "good", ["shop:app", "shop.web:create_app()", "shop:create_app('production', debug=False)", "a_1:b_2"]
+)
+def test_entry_point_pattern_accepts(good):
+    assert wsgi.ENTRY_POINT.fullmatch(good)
+
+
+@pytest.mark.parametrize(
+    "bad", ["shop", "shop:", ":app", "shop-x:app", "1shop:app", "shop:app; rm", "shop:a.b", "shop app:x"]
+)
+def test_entry_point_pattern_refuses(bad):
+    assert not wsgi.ENTRY_POINT.fullmatch(bad)
