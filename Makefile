@@ -37,6 +37,10 @@ hosts: $(VENV) ## Boot the test hosts, to run molecule/*/tests with pytest again
 hosts-down: ## Destroy the test hosts
 	@python3 tests/testbed down --all
 
+bench: $(VENV) setup-newest ## Compare deploys with a bare shell script and with the usual playbook (ROUNDS=3)
+	@.venv/bin/python tests/testbed install
+	@.venv/bin/python tests/bench --rounds $(or $(ROUNDS),3)
+
 demo: $(VENV) ## Boot a machine and deploy the example app to it
 	@.venv/bin/python tests/testbed/demo.py up
 
@@ -46,4 +50,4 @@ demo-down: ## Destroy the demo's machine
 clean: ## Remove what make has made here; images and packages are kept in the cache folder
 	@rm -rf .venv .venv-newest .ansible .cache build
 
-.PHONY: help setup setup-newest lock test lint unit contract galaxy molecule hosts hosts-down demo demo-down clean
+.PHONY: help setup setup-newest lock test lint unit contract galaxy molecule hosts hosts-down bench demo demo-down clean
