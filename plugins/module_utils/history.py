@@ -17,7 +17,7 @@ import json
 import os
 import time
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
@@ -55,16 +55,16 @@ class Event:
 
 
 def read(path: Path) -> list[Event]:
-    """Every event, oldest first. A line that a power cut tore is passed over."""
-    events = []
+    """Every event, oldest first. Passed over are a line that a power cut tore, and what a newer collection notes."""
+    known, events = {each.name for each in fields(Event)}, []
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
     for line in lines:
         try:
-            events.append(Event(**json.loads(line)))
-        except (ValueError, TypeError):
+            events.append(Event(**{name: value for name, value in json.loads(line).items() if name in known}))
+        except (ValueError, TypeError, AttributeError):
             continue
     return events
 
@@ -84,28 +84,41 @@ def append(path: Path, event: Event) -> Event:
     return event
 
 
+def was_live(events: Iterable[Event]) -> bool:
+    """A release of the app has been live at some time."""
+    return any(event.event == LIVE for event in events)
+
+
 def good(events: Iterable[Event]) -> list[str]:
     """The releases that a rollback may go to, oldest first; the last one is live.
 
     A deploy puts its release on top. A rollback takes away what stood above its target, so that a second rollback
-    goes one further back and never forward again. A release that turned out bad is taken away wherever it stands;
-    deploying it again puts it back.
+    goes one further back and never forward again. A release that turned out bad is taken away wherever it stands, and
+    when it was the live one all is as it was before it; deploying it again puts it back.
     """
     stack: list[str] = []
+    before: list[str] = []
     for event in events:
-        if event.event == ROLLED_BACK and event.release in stack:
-            del stack[stack.index(event.release) + 1 :]
-        elif event.event in (LIVE, ROLLED_BACK):
-            stack = [*(release for release in stack if release != event.release), event.release]
+        if event.event in (LIVE, ROLLED_BACK):
+            before = stack
+            kept = stack.index(event.release) if event.event == ROLLED_BACK and event.release in stack else len(stack)
+            stack = [*(release for release in stack[:kept] if release != event.release), event.release]
         elif event.event == BAD:
+            if stack[-1:] == [event.release]:
+                stack = before
             stack = [release for release in stack if release != event.release]
     return stack
 
 
 def held_by(events: Sequence[Event]) -> Event | None:
-    """The rollback that holds the app where it is; None when the last change was a deploy."""
+    """The rollback that holds the app where it is; None when the last change that lasted was a deploy."""
+    went_back: set[str] = set()
     for event in reversed(events):
-        if event.event in (LIVE, ROLLED_BACK):
+        if event.event == BAD:
+            went_back.add(event.release)
+        elif event.event in (LIVE, ROLLED_BACK) and event.release in went_back:
+            went_back.remove(event.release)
+        elif event.event in (LIVE, ROLLED_BACK):
             return event if event.event == ROLLED_BACK else None
     return None
 

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release
@@ -68,9 +68,11 @@ def title(sha: str, names: list[str]) -> str:
 def read(release: Release) -> Manifest | None:
     """None when the release is not there or not complete."""
     try:
-        return Manifest(**json.loads(release.manifest.read_text(encoding="utf-8")))
+        written = json.loads(release.manifest.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
+    # A newer version of the collection may have written more.
+    return Manifest(**{each.name: written[each.name] for each in fields(Manifest) if each.name in written})
 
 
 def keyed(key: bytes, value: str) -> str:

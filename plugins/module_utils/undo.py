@@ -51,7 +51,8 @@ def undo(this: Phase, lock: Lock, reason: str) -> None:
 
 def _record(this: Phase, built: manifest.Manifest, *, event: str, reason: str) -> None:
     """Once for each attempt: a probe that failed has written it down already."""
-    verdict = history.last(this.events(), built.id, history.BAD, history.LIVE, history.ROLLED_BACK, history.BUILT)
+    events = history.read(this.app.history)
+    verdict = history.last(events, built.id, history.BAD, history.LIVE, history.ROLLED_BACK, history.BUILT)
     if event == history.BAD or not verdict or verdict.event != history.BAD:
         this.record(event, built, note=reason)
 
