@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -116,28 +119,99 @@ def run_playbook(
     :arg arguments: more words of the command line, such as ``--check`` or ``--limit=web-1``.
     :arg env: environment variables on top of a clean environment.
     """
+    started = start_playbook(
+        playbook, inventory=inventory, debian=debian, extra_vars=extra_vars, arguments=arguments, env=env
+    )
+    return started.finish(timeout)
+
+
+def start_playbook(
+    playbook: Path | str,
+    *,
+    inventory: Path | str,
+    debian: int,
+    extra_vars: Mapping[str, object] | None = None,
+    arguments: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+) -> Started:
+    """Start a playbook and return at once; the arguments are those of ``run_playbook``."""
     argv = [str(ansible_command(debian)), "-i", str(inventory), str(playbook), *arguments]
     if extra_vars:
         argv += ["-e", json.dumps(extra_vars)]
-    with tempfile.TemporaryDirectory(prefix="run-record-") as folder:
-        record = Path(folder, "record.json")
-        environment = _environment(env or {}, Path(folder))
-        start = time.monotonic()
-        done = subprocess.run(
+    folder = Path(tempfile.mkdtemp(prefix="run-record-"))
+    with (folder / "stdout").open("w") as stdout, (folder / "stderr").open("w") as stderr:
+        process = subprocess.Popen(
             argv,
             cwd=PROJECT,
-            env=environment,
-            text=True,
-            errors="replace",
-            capture_output=True,
+            env=_environment(env or {}, folder),
             stdin=subprocess.DEVNULL,
-            timeout=timeout,
-            check=False,
+            stdout=stdout,
+            stderr=stderr,
         )
-        seconds = time.monotonic() - start
+    return Started(tuple(argv), process, folder, time.monotonic())
+
+
+@dataclass(frozen=True)
+class Started:
+    """An ``ansible-playbook`` at work. Exactly one of ``finish`` and ``kill`` ends it and returns what happened."""
+
+    argv: tuple[str, ...]
+    process: subprocess.Popen
+    folder: Path
+    start: float
+
+    def finish(self, timeout: float = TIMEOUT_SECONDS) -> Run:
+        """Wait for its end; after ``timeout`` seconds it is killed, and the test fails with what it had printed."""
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            run = self.kill()
+            raise AssertionError(f"{' '.join(run.argv)} has not ended in {timeout} s:\n{run.output}") from None
+        return self._ended()
+
+    def kill(self) -> Run:
+        """Kill it with all its workers and SSH connections at once, as if the controller had lost its power."""
+        # Stopped first: what is stopped starts no more children. Workers and connections have left its process group.
+        self.process.send_signal(signal.SIGSTOP)
+        for pid in {*_descendants(self.process.pid), *_naming(str(self.folder))} - {self.process.pid}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.kill()
+        self.process.wait()
+        return self._ended()
+
+    def _ended(self) -> Run:
+        seconds = time.monotonic() - self.start
+        record = self.folder / "record.json"
         recorded = json.loads(record.read_text()) if record.exists() else {"stats": {}, "tasks": []}
-    tasks = tuple(TaskResult(**item) for item in recorded["tasks"])
-    return Run(tuple(argv), done.returncode, done.stdout, done.stderr, seconds, recorded["stats"], tasks)
+        tasks = tuple(TaskResult(**item) for item in recorded["tasks"])
+        stdout, stderr = ((self.folder / name).read_text(errors="replace") for name in ("stdout", "stderr"))
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return Run(self.argv, self.process.returncode, stdout, stderr, seconds, recorded["stats"], tasks)
+
+
+def _descendants(pid: int) -> set[int]:
+    """The children of a process, and theirs."""
+    found: set[int] = set()
+    new = {pid}
+    while new:
+        found |= new
+        threads = [path for parent in new for path in Path(f"/proc/{parent}/task").glob("*/children")]
+        new = set()
+        for path in threads:
+            with contextlib.suppress(OSError):
+                new |= set(map(int, path.read_text().split()))
+    return found - {pid}
+
+
+def _naming(text: str) -> set[int]:
+    """Processes with this text in their command line: shared SSH connections are no children of what began them."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if text.encode() in path.read_bytes():
+                found.add(int(path.parent.name))
+    return found
 
 
 def _environment(env: Mapping[str, str], folder: Path) -> dict[str, str]:
