@@ -90,7 +90,6 @@ from ansible.utils.color import stringc
 
 from ansible_collections.baremetal.flask.plugins.plugin_utils.log_failure import (
     Failure,
-    cause_lines,
     failure_lines,
     phase_failure,
     unreachable_reason,
@@ -100,6 +99,7 @@ from ansible_collections.baremetal.flask.plugins.plugin_utils.log_runs import (
     PHASES,
     Fold,
     HostRun,
+    ItemRun,
     TaskRun,
     debug_text,
     outline,
@@ -397,14 +397,14 @@ class CallbackModule(DefaultCallback):
 
     def _host_run(self, result: CallbackTaskResult) -> tuple[TaskRun, HostRun]:
         run = self._open.setdefault(result.task._uuid, TaskRun(result.task, False, time.monotonic()))
-        # The task of the result has its final values; the one that was announced may hold templates.
-        run.task = result.task
         host = run.hosts.setdefault(result.host.get_name(), HostRun(time.monotonic()))
         return run, host
 
     def _host_ends(self, result: CallbackTaskResult, state: str) -> None:
         with self._lock:
             run, host = self._host_run(result)
+            # The task of the result has its final values; the one that was announced may hold templates.
+            run.task = result.task
             told = result.result
             if run.phase is None:
                 # The warnings of a phase are told with their hosts; ansible-core shows all others, each one once.
@@ -415,6 +415,12 @@ class CallbackModule(DefaultCallback):
             host.seconds = float(seconds) if isinstance(seconds, int | float) else time.monotonic() - host.started
             if state == "unreachable":
                 self._lost[result.host.get_name()] = unreachable_reason(told.get("msg"))
+
+    def _item_ends(self, result: CallbackTaskResult, state: str) -> None:
+        with self._lock:
+            self._show_warnings(result)
+            _run, host = self._host_run(result)
+            host.items.append(ItemRun(state, result.result))
 
     def _show_warnings(self, result: CallbackTaskResult) -> None:
         if result.result.get("warnings") or result.result.get("deprecations"):
@@ -552,10 +558,7 @@ class CallbackModule(DefaultCallback):
                 self._say([Span(f"{INDENT}  "), Span(line, meanings.get(line[:1]))])
 
     def _print_debug(self, run: TaskRun) -> None:
-        loop = run.task.loop is not None
-        told = [
-            (name, clean("\n".join(outline(debug_text(run.hosts[name], loop=loop))))) for name in run.in_state("ok")
-        ]
+        told = [(name, clean("\n".join(outline(debug_text(run.hosts[name]))))) for name in run.in_state("ok")]
         groups = group_by(((name, text) for name, text in told if text), str)
         if groups:
             self._close_folds()
@@ -589,7 +592,7 @@ class CallbackModule(DefaultCallback):
                 failure = phase_failure(result, where=where, raw=raw)
             else:
                 place = "" if run.action in REFUSING_ACTIONS else run.place
-                failure = Failure(where, cause_lines(result, verbose=verbose), place=place, raw=raw)
+                failure = Failure(where, run.hosts[name].cause(verbose=verbose), place=place, raw=raw)
             if not failure.lost:
                 self._failed_at[name] = where
             found.append((name, failure))
@@ -668,15 +671,15 @@ class CallbackModule(DefaultCallback):
 
     @unless_plain
     def v2_runner_item_on_ok(self, result: CallbackTaskResult) -> None:
-        self._show_warnings(result)
+        self._item_ends(result, "changed" if result.is_changed() else "ok")
 
     @unless_plain
     def v2_runner_item_on_failed(self, result: CallbackTaskResult) -> None:
-        self._show_warnings(result)
+        self._item_ends(result, "failed")
 
     @unless_plain
     def v2_runner_item_on_skipped(self, result: CallbackTaskResult) -> None:
-        self._show_warnings(result)
+        self._item_ends(result, "skipped")
 
     @unless_plain
     def v2_runner_retry(self, result: CallbackTaskResult) -> None:

@@ -116,23 +116,16 @@ def item_label(result: Mapping[str, object]) -> str:
     return ""
 
 
-def failed_items(result: Mapping[str, object]) -> list[Mapping[str, object]]:
-    """Return the results of the loop items that failed (none for a task without a loop)."""
-    items = result.get("results")
-    if not isinstance(items, Sequence) or isinstance(items, str):
-        return []
-    marks = ("failed", "failed_when_result", "unreachable")
-    return [item for item in items if isinstance(item, Mapping) and any(item.get(mark) for mark in marks)]
-
-
-def cause_lines(result: Mapping[str, object], *, verbose: bool = False) -> tuple[str, ...]:
+def cause_lines(
+    result: Mapping[str, object], *, items: Sequence[Mapping[str, object]] = (), verbose: bool = False
+) -> tuple[str, ...]:
     """Return the lines that say why a task failed; never empty.
 
-    A traceback is cut to its last line unless ``verbose``; the output of a command is cut to its end.
+    ``items`` are the results of the loop items that failed. A traceback is cut to its last line, and the output of a
+    command to its end, unless ``verbose``.
     """
     if "censored" in result or result.get("_ansible_no_log"):
         return ("The result is hidden, since the task handles secrets (no_log).",)
-    items = failed_items(result)
     if items:
         return _item_causes(items, verbose=verbose)
     if isinstance(result.get("argument_errors"), Sequence):
@@ -154,18 +147,12 @@ def cause_lines(result: Mapping[str, object], *, verbose: bool = False) -> tuple
 
 def _item_causes(items: Sequence[Mapping[str, object]], *, verbose: bool) -> tuple[str, ...]:
     lines: list[str] = []
-    for cause, labels in _group_items(items, verbose=verbose).items():
+    pairs = ((item_label(item), cause_lines(item, verbose=verbose)) for item in items)
+    for labels, cause in group_by(pairs, lambda cause: cause):
         known = [label for label in labels if label]
         head = f"{names(known)}: " if known else ""
         lines.extend([f"{head}{cause[0]}", *cause[1:]])
     return tuple(lines)
-
-
-def _group_items(items: Sequence[Mapping[str, object]], *, verbose: bool) -> dict[tuple[str, ...], list[str]]:
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for item in items:
-        groups.setdefault(cause_lines(item, verbose=verbose), []).append(item_label(item))
-    return groups
 
 
 def _ending(result: Mapping[str, object]) -> list[str]:

@@ -60,6 +60,13 @@ QUIET_ACTIONS = frozenset(
 )  # fmt: skip
 
 
+class ItemRun(NamedTuple):
+    """How one item of a loop ended: ``ok``, ``changed``, ``failed`` or ``skipped``."""
+
+    state: str
+    result: Mapping[str, Any]
+
+
 @dataclass
 class HostRun:
     """What one host makes of one task. ``state`` is empty while it runs."""
@@ -68,13 +75,16 @@ class HostRun:
     state: str = ""
     seconds: float = 0.0
     result: Mapping[str, Any] = field(default_factory=dict)
+    items: list[ItemRun] = field(default_factory=list)
     attempt: str = ""
 
-    @property
-    def loop_results(self) -> list[Mapping[str, Any]] | None:
-        """Return the results of the items, ``None`` for a task without a loop."""
-        items = self.result.get("results")
-        return [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else None
+    def items_in_state(self, *states: str) -> list[Mapping[str, Any]]:
+        """Return the results of the loop items in one of these states."""
+        return [item.result for item in self.items if item.state in states]
+
+    def cause(self, *, verbose: bool = False) -> tuple[str, ...]:
+        """Return the lines that say why the task failed on this host."""
+        return cause_lines(self.result, items=self.items_in_state("failed"), verbose=verbose)
 
 
 @dataclass
@@ -153,19 +163,17 @@ class TaskRun:
 
     def reason(self, name: str) -> str:
         """Return why a task whose failure is ignored failed, in one line."""
-        result = self.hosts[name].result
-        causes = [lost_reason(result.get("msg"))] if result.get("unreachable") else cause_lines(result)
+        host = self.hosts[name]
+        causes = [lost_reason(host.result.get("msg"))] if host.result.get("unreachable") else host.cause()
         return shorten("; ".join(map(one_line, causes)), 300)
 
     def change_name(self, name: str) -> str:
         """Return the name of a task that changed a host, with the items that changed and the tries that it took."""
         host = self.hosts[name]
         text = self.title if self.handler else self.name
-        items = host.loop_results
-        if items is not None and self.task.loop is not None:
-            changed = [item for item in items if item.get("changed")]
-            labels = [item_label(item) for item in changed]
-            counted = f"{len(changed)} of {count(len(items), 'item')}"
+        if host.items:
+            labels = [item_label(item) for item in host.items_in_state("changed")]
+            counted = f"{len(labels)} of {count(len(host.items), 'item')}"
             text = f"{text}: {names(labels) if len(labels) <= 8 and all(labels) else counted}"
         attempts = host.result.get("attempts")
         return f"{text} (after {attempts} tries)" if isinstance(attempts, int) and attempts > 1 else text
@@ -252,11 +260,10 @@ class Fold:
         return f"{self.changed_tasks} of {tasks} {self.change_word}" if self.changed_tasks else tasks
 
 
-def debug_text(host: HostRun, *, loop: bool) -> object:
+def debug_text(host: HostRun) -> object:
     """Return what a debug task shows: its message, the variable that it names, or one of these per loop item."""
-    if loop and host.loop_results is not None:
-        return [_debug_value(item) for item in host.loop_results if not item.get("skipped")]
-    return _debug_value(host.result)
+    items = host.items_in_state("ok", "changed")
+    return [_debug_value(item) for item in items] if items else _debug_value(host.result)
 
 
 def _debug_value(result: Mapping[str, Any]) -> object:
