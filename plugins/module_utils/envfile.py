@@ -9,6 +9,12 @@ import re
 from collections.abc import Mapping
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: What systemd takes for broken UTF-8 and refuses a whole file for: halves of pairs, and code points of no character.
+_NO_CHARACTER = re.compile(
+    r"[\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
+    + "]"
+)
 #: What a backslash may stand before inside double quotes; before anything else systemd keeps the backslash.
 _SPECIAL = re.compile(r'(["\\`$])')
 
@@ -16,8 +22,8 @@ _SPECIAL = re.compile(r'(["\\`$])')
 def problem(name: str, value: object) -> str | None:
     """Why ``name=value`` cannot be an environment variable; None when it can.
 
-    Every text arrives byte for byte, except the two things no Unix environment or systemd can carry: a NUL, and
-    control characters other than newline and tab.
+    Every text arrives byte for byte, except what no Unix environment or systemd can carry: control characters other
+    than newline and tab, and code points that are no characters.
     """
     if not NAME.fullmatch(name):
         return f"'{name}' is not a variable name: letters, digits and underscores, not beginning with a digit"
@@ -25,6 +31,8 @@ def problem(name: str, value: object) -> str | None:
         return f'{name} is a {type(value).__name__}: give a text (for JSON: "{{{{ value | to_json }}}}")'
     if any((ord(char) < 32 and char not in "\n\t") or ord(char) == 127 for char in text(value)):
         return f"{name} holds a control character: systemd accepts only newline and tab in a variable"
+    if _NO_CHARACTER.search(text(value)):
+        return f"{name} holds a code point that is no character: systemd accepts only whole UTF-8 in a variable"
     return None
 
 
