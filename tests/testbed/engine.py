@@ -27,7 +27,9 @@ PACKAGES = {
     "podman": "podman",
     "crun": "crun",
     "mmdebstrap": "mmdebstrap",
+    # Debian 12's netavark calls the one, Debian 13's the other.
     "iptables": "iptables",
+    "nft": "nftables",
     "git": "git",
     "ssh-keygen": "openssh-client",
     "/usr/lib/podman/netavark": "netavark",

@@ -140,6 +140,7 @@ class Bed:
         :arg address: the last number of its address; the first free one from 100 when left out.
         :arg publish: ports of this machine that lead into the host, in podman's notation (``127.0.0.1:8080:80``).
         """
+        connection_variables()  # static inventories name the files that this makes
         if found := self.host(name):
             if not _is_running(found):
                 found.start()
