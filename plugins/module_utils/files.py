@@ -62,14 +62,14 @@ def point(link: Path, target: str) -> None:
 
 
 def remove_tree(path: Path) -> bool:
-    """Remove a folder, a file or a link, whatever it is. True when there was something."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-        return True
-    if path.is_dir():
+    """Remove a folder, a file, a link or a socket, whatever it is. True when there was something."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
-        return True
-    return False
+    elif os.path.lexists(path):
+        path.unlink()
+    else:
+        return False
+    return True
 
 
 def give(path: Path, *, uid: int, gid: int, file_mode: int | None = None, folder_mode: int | None = None) -> None:
