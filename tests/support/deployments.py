@@ -227,6 +227,14 @@ class App:
         unit = f"{self.name}.web.1.{release_id}.service"
         return {"units": {unit}, "unit files": {unit}, "socket folders": {release_id}}
 
+    def is_locked(self, *, machine: Host | None = None) -> bool:
+        """Whether a lease lies there, expired or not: a run that has ended leaves none."""
+        return bool(self.shell(f"ls {self.root}/lease.json 2>/dev/null || true", machine=machine))
+
+    def venv(self, *, machine: Host | None = None) -> str:
+        """The name of the live release's virtualenv."""
+        return self.shell(f"basename $(readlink {self.root}/current/venv)", machine=machine).strip()
+
     def main_pid(self, *, machine: Host | None = None) -> int:
         """The process id of the live release's gunicorn."""
         unit = f"{self.name}.web.1.{self.live_id(machine=machine)}.service"

@@ -1,0 +1,51 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Users notice nothing of a deploy, and what they get afterwards is the new code with its new virtualenv."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from apps.repos import dependency_version
+from support.deployments import load, remote_calls
+
+
+def test_ten_deploys_and_a_rollback_fail_no_request(shop, versions, record_property):
+    assert shop.live()["code"] == "1"
+    with load(shop, connections=32) as running:
+        for number in versions[1:]:
+            run = shop.deploy(f"v{number}").check()
+            assert len(calls := remote_calls(run)) <= 4, calls
+            told = shop.live()
+            assert (told["code"], told["dependency"]) == (str(number), dependency_version(number))
+        back = shop.rollback().check()
+        assert len(calls := remote_calls(back)) <= 3, calls
+        assert shop.live()["code"] == str(versions[-2])
+    running.check()
+
+    report = running.report
+    assert min(report["methods"].values()) > 0, report["methods"]
+    # No switch cost a client its connection.
+    assert report["connections_opened"] == 32 + report["found_closed_before_reuse"]
+    # Every version answered with its own virtualenv and never with another's.
+    pairs = {(answer["code"], answer["dependency"]) for answer in report["answers"]}
+    assert pairs == {(str(number), dependency_version(number)) for number in versions}
+
+    figures = {name: report[name] for name in ("requests", "failed", "seconds")}
+    figures |= {"switches": len(versions), **report["latency_seconds"]}
+    record_property("load", figures)
+    print(figures)  # pytest -rP shows it
+
+    # Who asked after the rename got the new release, to the millisecond: host, load and history have one clock.
+    renames = [event for event in shop.history() if event["event"] in ("live", "rolled back")]
+    codes = [event["names"][0].removeprefix("v") for event in renames]
+    assert codes == [*map(str, versions), str(versions[-2])]
+    for (code, _old), (_next, new) in pairwise(zip(codes, renames, strict=True)):
+        if codes.count(code) == 1:
+            late = running.seen(code)["last_sent"] - new["at"]
+            assert late <= 0.001, f"v{code} got a request {late:.3f} s after {new['names']} had been made live"
+
+
+def test_nothing_of_older_releases_runs(shop):
+    assert shop.traces() == shop.traces_of(shop.live_id())
+    assert not shop.is_locked()

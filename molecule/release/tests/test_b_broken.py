@@ -1,0 +1,155 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A release that is broken, in every way in which one can be, changes nothing for users."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import pytest
+
+from apps.repos import Commit, probe_commit, probe_files
+from support.deployments import App, load
+from support.playbooks import Run
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A fault, the words that a person must read in one line of the output, and one of the journal."""
+
+    fault: str
+    cause: tuple[str, ...]
+    journal: str = ""
+    variables: dict[str, object] = field(default_factory=dict)
+
+
+NEVER_LIVE = [
+    Broken("import-error", ("process ended with status",), "No module named 'a_package_that_nobody_declared'"),
+    Broken("errors", ("GET /healthz answered 500",), "fails on every request", {"flask_app_health_seconds": 4}),
+    Broken(
+        "hangs",
+        ("GET /healthz got no answer within 1 s",),
+        "Listening at",
+        {"flask_app_health_answer_seconds": 1, "flask_app_health_seconds": 4},
+    ),
+    Broken("dies-after-answer", ("process was killed by signal 9",), "Listening at"),
+    Broken(
+        "wrong-text",
+        ("GET /healthz answered 200 without the text 'ok'",),
+        "Listening at",
+        {"flask_app_health_text": "ok", "flask_app_health_seconds": 3},
+    ),
+    Broken(
+        "redirects",
+        ("GET /healthz answered 302, expected 200",),
+        "Listening at",
+        {"flask_app_health_status": [200], "flask_app_health_seconds": 3},
+    ),
+]
+
+#: Goes bad half a second after it has gone live, whenever that is: the code waits until `current` names it.
+GOES_BAD = """\
+import os
+import threading
+import time
+
+from probe import create_app
+from probe.faults import die
+
+app = create_app()
+live = threading.Event()
+
+
+def wait() -> None:
+    while os.path.realpath("/srv/shop/current/src") != os.getcwd():
+        time.sleep(0.02)
+    time.sleep(0.5)
+    live.set()
+    print("going bad now", flush=True)
+    if {dies}:
+        die()
+
+
+@app.before_request
+def answer() -> None:
+    if live.is_set():
+        raise RuntimeError("went bad")
+
+
+threading.Thread(target=wait, daemon=True).start()
+"""
+
+
+def assert_told(run: Run, *, phase: str, cause: tuple[str, ...], journal: str, serving: str) -> None:
+    """The run failed, and a person reads why, in which phase, the journal, and what is serving now."""
+    assert run.rc != 0
+    [failure] = [
+        item.result for item in run.tasks if item.status == "failed" and item.action.rpartition("_")[2] == phase
+    ]
+    assert failure["phase"] == phase
+    assert "\n" not in failure["msg"]
+    for words in cause:
+        assert any(words in line for line in run.output.splitlines()), run.output
+    assert any(journal in line for line in failure["log"]), failure["log"]
+    assert journal in run.output
+    assert serving in failure["serving"]
+    assert serving in run.output
+
+
+def link_of(app: App) -> str:
+    """`current` as a thing: another one, or the same one written anew, is another text."""
+    return app.shell(f"stat --format='%i %y %N' {app.root}/current")
+
+
+def assert_only_running(app: App, release: str) -> None:
+    assert app.live_id() == release
+    assert app.traces() == app.traces_of(release)
+    assert not app.is_locked()
+
+
+@pytest.mark.parametrize("broken", NEVER_LIVE, ids=lambda broken: broken.fault)
+def test_release_that_is_never_well_is_never_live(shop, broken):
+    tag = f"with-{broken.fault}"
+    shop.push(probe_commit(90, fault=broken.fault, tag=tag), branch=tag)
+    before, live, link, pid = shop.live(), shop.live_id(), link_of(shop), shop.main_pid()
+    with load(shop) as running:
+        run = shop.deploy(tag, **broken.variables)
+    assert_told(run, phase="ready", cause=broken.cause, journal=broken.journal, serving=f"(v{before['code']})")
+    running.check()
+    assert {answer["code"] for answer in running.report["answers"]} == {before["code"]}
+    assert link_of(shop) == link
+    assert shop.main_pid() == pid
+    assert_only_running(shop, live)
+    assert shop.history()[-1]["event"] == "bad"
+    assert shop.history()[-1]["names"] == [tag]
+
+
+@pytest.mark.parametrize(
+    ("tag", "dies", "cause"),
+    [
+        ("crashes-when-live", True, "the app's process was killed by signal 9"),
+        ("errors-when-live", False, "GET /healthz answered 500"),
+    ],
+    ids=["crashes", "errors"],
+)
+def test_release_that_goes_bad_when_it_is_live_is_taken_back(shop, tag, dies, cause):
+    files = probe_files(91) | {"wsgi.py": GOES_BAD.format(dies=dies)}
+    shop.push(Commit(files=files, message=tag, tag=tag), branch=tag)
+    before, live, pid = shop.live(), shop.live_id(), shop.main_pid()
+    with load(shop) as running:
+        run = shop.deploy(tag, flask_app_watch_seconds=30)
+        ended = time.time()
+        running.wait_for(running.look()["requests"] + 200)
+    assert_told(run, phase="switch", cause=("went bad", cause), journal="going bad now", serving=f"(v{before['code']})")
+    assert run.seconds < 30, "the watch went on after the release was dead"
+    assert shop.main_pid() == pid, "the old release was restarted"
+    assert_only_running(shop, live)
+
+    [went_live, went_bad] = shop.history()[-2:]
+    assert (went_live["event"], went_bad["event"]) == ("live", "bad")
+    failures = running.report["failures"]
+    assert all(went_live["at"] <= failure["time"] <= went_bad["at"] + 0.1 for failure in failures), failures[:20]
+    assert running.report["failures_not_listed"] == 0
+    assert running.seen("91")["last_sent"] < went_bad["at"]
+    assert running.seen(before["code"])["last_sent"] > ended
