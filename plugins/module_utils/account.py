@@ -44,7 +44,8 @@ def refuse_foreign(app: App) -> None:
         return
     taken = [f"user {name}" for name in (app.user, app.build_user) if exists(name)]
     taken += [f"group {name}" for name in (app.user, app.build_user, app.proxy_group) if _group_exists(name)]
-    taken += [f"folder {path}" for path in (app.root, app.settings, app.data) if path.exists()]
+    folders = (app.root, app.settings, app.data, app.cache, app.run)
+    taken += [f"folder {path}" for path in folders if path.exists()]
     fragment = systemd.show(app.boot_unit, "FragmentPath").get("FragmentPath", "")
     taken += [f"unit {fragment}"] if fragment else []
     if taken:

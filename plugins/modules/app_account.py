@@ -25,9 +25,9 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-secret_key:
-  description: The SECRET_KEY that the app has on this host; empty when it has none yet.
-  type: str
+has_settings:
+  description: The app's settings, its SECRET_KEY among them, are on this host already.
+  type: bool
   returned: success
 summary:
   description: What was created or mended, for people.
@@ -45,7 +45,7 @@ def work(this: phase.Phase) -> dict:
     return {
         "changed": bool(done),
         "summary": ", ".join(done) or "in place",
-        "secret_key": this.platform_env().get("SECRET_KEY", "") if app.platform_env.is_file() else "",
+        "has_settings": app.platform_env.is_file(),
     }
 
 
