@@ -90,7 +90,7 @@ class Builder:
 
     def __init__(self, app: App, *, memory_mb: int, timeout: float) -> None:
         self.app = app
-        self.unit = f"{app.name}-build.service"
+        self.unit = app.one_off_unit("build")
         self.memory_mb = memory_mb
         self.timeout = timeout
 

@@ -73,6 +73,11 @@ class App:
         return self.settings / "platform.env"
 
     @property
+    def initialised(self) -> Path:
+        """There once the app's data is in use: init commands, which may begin by dropping tables, run no more."""
+        return self.settings / "initialised"
+
+    @property
     def data(self) -> Path:
         """What outlives releases; the only folder that the app may write."""
         return self.base / "var/lib" / self.name
@@ -115,6 +120,10 @@ class App:
     def unit(self, process: str, number: int, release_id: str) -> str:
         """The unit of one instance. Names of apps and processes hold no dot, so no two can collide."""
         return f"{self.name}.{process}.{number}.{release_id}.service"
+
+    def one_off_unit(self, purpose: str) -> str:
+        """The unit of a program that runs for a while (``build``). With its dot, it is the boot unit of no app."""
+        return f"{self.name}.{purpose}.service"
 
     @property
     def unit_glob(self) -> str:

@@ -64,7 +64,9 @@ release:
   type: dict
   returned: success
 first:
-  description: No release of this app has ever been live on this host.
+  description:
+    - No release of this app has ever been live on this host, nor have its init commands run here. Stays false when the
+      app was removed and its data kept.
   type: bool
   returned: success
 summary:
@@ -135,7 +137,7 @@ def _build(this: phase.Phase, lock) -> dict:
     live, chosen = _existing(this, request)
     left = instances.leftovers(app, keep={chosen.id} if chosen else set())
     instances.end(app, left)
-    first = not any(event.event == history.LIVE for event in events)
+    first = _is_first(this, events)
     if live and instances.is_serving(app.release(live.id)):
         return _is_live(live, changed=bool(left))
     if chosen:
@@ -214,6 +216,10 @@ def _held(hold: history.Event) -> dict:
     }
 
 
+def _is_first(this: phase.Phase, events: list[history.Event]) -> bool:
+    return not history.was_live(events) and not this.app.initialised.exists()
+
+
 def _plan(this: phase.Phase) -> dict:
     """What a deploy would do. Reads the repository's server, writes nothing but the mirror."""
     events = history.read(this.app.history)
@@ -221,7 +227,7 @@ def _plan(this: phase.Phase) -> dict:
         return _held(hold)
     _repository, request = _request(this)
     live, chosen = _existing(this, request)
-    first = not any(event.event == history.LIVE for event in events)
+    first = _is_first(this, events)
     if live and instances.is_serving(this.app.release(live.id)):
         return _is_live(live, changed=False)
     release = (

@@ -37,7 +37,7 @@ summary:
   returned: success
 """
 
-from ansible_collections.baremetal.flask.plugins.module_utils import account, files, instances, phase, systemd
+from ansible_collections.baremetal.flask.plugins.module_utils import account, files, history, instances, phase, systemd
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 
@@ -70,17 +70,20 @@ def work(this: phase.Phase) -> dict:
 def _remove(this: phase.Phase, paths: list, users: list[str]) -> None:
     app = this.app
     systemd.systemctl("disable", "--now", app.boot_unit, check=False)
+    systemd.stop([app.one_off_unit(purpose) for purpose in ("build", "release-phase")])
+    if not this.options["data"] and history.was_live(history.read(app.history)):
+        files.write(app.initialised, "")
     names = [*instances.running(app), *(path.name for path in app.unit_files.glob(app.unit_glob))]
     instances.end(app, sorted(set(names)))
     (app.unit_files / app.boot_unit).unlink(missing_ok=True)
     systemd.systemctl("daemon-reload")
     for path in paths:
         files.remove_tree(path)
+    if this.options["data"]:
+        account.delete_group(app.proxy_group)
+    # The app's own user goes last: by it the next run knows that the rest is the app's.
     for user in users:
         account.delete(user)
-    if not this.options["data"]:
-        return
-    account.delete_group(app.proxy_group)
 
 
 def _kept(this: phase.Phase) -> str:

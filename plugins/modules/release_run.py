@@ -52,13 +52,15 @@ output:
   returned: success
 """
 
-from ansible_collections.baremetal.flask.plugins.module_utils import command, envfile, history, manifest, phase
+from ansible_collections.baremetal.flask.plugins.module_utils import command, envfile, files, history, manifest, phase
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
+#: Runs once in the life of the app's data.
+INIT = "init commands"
 OPTIONS = {
     "release": {"type": "str", "required": True},
     "commands": {"type": "list", "elements": "str", "required": True},
-    "purpose": {"type": "str", "choices": ["init commands", "release phase"], "default": "release phase"},
+    "purpose": {"type": "str", "choices": [INIT, "release phase"], "default": "release phase"},
     "command_seconds": {"type": "int", "default": 1800},
 }
 
@@ -81,12 +83,14 @@ def work(this: phase.Phase) -> dict:
             output += _run(
                 release, found, words, title=f"{purpose}, command {number} of {len(commands)}", options=options
             )
+        if purpose == INIT:
+            files.write(app.initialised, "")
     lines = [this.redact(line) for line in output][-30:]
     return {"changed": True, "release": found.public(), "output": lines, "summary": f"{purpose}: {', '.join(commands)}"}
 
 
 def _run(release, found: manifest.Manifest, words: str, *, title: str, options: dict) -> list[str]:
-    unit = f"{release.app.name}-release-phase.service"
+    unit = release.app.one_off_unit("release-phase")
     command.run(["systemctl", "stop", unit], check=False)
     seconds = options["command_seconds"]
     properties = {**found.runtime(release).service(), "RuntimeMaxSec": str(seconds), "SyslogIdentifier": unit}
