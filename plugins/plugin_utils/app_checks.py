@@ -20,21 +20,21 @@ _DOMAIN = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 def problems(variables: Mapping[str, Any]) -> list[str]:
     """One sentence for each wrong value, with the variable's name, the value and the fix.
 
-    :param variables: the user's variables by name; those that are not among ``_CHECKS`` are passed over.
+    :param variables: the user's variables by name; those that are not among ``_CHECKS`` are passed over. One without
+        a value (``flask_app_domain:``) counts as empty.
     """
     found = []
     for name, check in _CHECKS.items():
         if name in variables:
-            found += [f"{name} {fault}" for fault in check(variables[name])]
+            value = "" if variables[name] is None else variables[name]
+            found += [f"{name} {fault}" for fault in check(value)]
     return found
 
 
 def _name(value: Any) -> list[str]:
     if APP_NAME.fullmatch(str(value)):
         return []
-    return [
-        f"is '{value}': use 2 to 24 lower-case letters, digits and hyphens, beginning with a letter, as in my-shop"
-    ]
+    return [f"is '{value}': use 2 to 24 lower-case letters, digits and hyphens, beginning with a letter, as in my-shop"]
 
 
 def _repository(value: Any) -> list[str]:
@@ -76,13 +76,18 @@ def _subdirectory(value: Any) -> list[str]:
     text = str(value)
     if text.startswith("/") or ".." in text.split("/"):
         return [f"is '{text}': give a folder inside the repository, as in backend"]
+    # The folder stands in units and in PYTHONPATH, where each of these means something else.
+    if re.search(r"[\s:%\"'\\\x00-\x1f]", text):
+        return [f"is '{text}': give a folder without blanks, colons, quotes, % and \\ in its name"]
     return []
 
 
 def _health_path(value: Any) -> list[str]:
     text = str(value)
-    if text and (not text.startswith("/") or re.search(r"[\s\x00-\x1f]", text)):
+    if text and not text.startswith("/"):
         return [f"is '{text}': give a path that begins with /, as in /healthz"]
+    if re.search(r"[^\x21-\x7e]", text):
+        return [f"is '{text}': write blanks and letters beyond ASCII percent-encoded, as in /gr%C3%BC%C3%9Fe"]
     return []
 
 

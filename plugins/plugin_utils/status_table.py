@@ -29,8 +29,8 @@ def lines(statuses: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Columns as wide as their widest cell."""
-    cells = [list(head), *([str(cell) for cell in row] for row in rows)]
+    """Columns as wide as their widest cell, a line for each row."""
+    cells = [list(head), *([" ".join(str(cell).split()) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 

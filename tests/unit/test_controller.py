@@ -1,0 +1,95 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A run of ansible-playbook is told from every other, and a dead one from one that lives."""
+
+from __future__ import annotations
+
+import getpass
+import multiprocessing
+import os
+import re
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from ansible_collections.baremetal.flask.plugins.plugin_utils import controller
+
+PROCESSES = multiprocessing.get_context("fork")
+
+
+def token_in_child() -> str:
+    """As an action plugin sees it: it works in a child of the process that the person started."""
+    results = PROCESSES.Queue()
+    process = PROCESSES.Process(target=lambda: results.put(controller.run_token()))
+    process.start()
+    found = results.get(timeout=10)
+    process.join()
+    return found
+
+
+def test_every_task_of_a_run_has_the_run_s_token():
+    assert token_in_child() == token_in_child()
+
+
+def test_token_names_the_machine_and_the_process_of_the_run():
+    host, pid, began = token_in_child().split("/")
+    assert (host, int(pid)) == (socket.gethostname(), os.getpid())
+    assert began
+
+
+def test_run_that_lives_is_not_dead():
+    assert not controller.is_dead(token_in_child())
+
+
+def test_run_that_has_ended_is_dead():
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    token = controller._token(process.pid)
+    assert not controller.is_dead(token)
+    process.communicate(b"\n")
+    assert controller.is_dead(token)
+
+
+def test_process_that_got_the_number_of_a_dead_run_is_not_that_run():
+    host, pid, began = token_in_child().split("/")
+    assert controller.is_dead(f"{host}/{pid}/{int(began) - 1}")
+
+
+@pytest.mark.parametrize("token", ["another-machine/1/2", "", "nonsense", f"{socket.gethostname()}/x/1", "a/b/c/d"])
+def test_nothing_is_said_about_runs_of_other_machines(token):
+    assert not controller.is_dead(token)
+
+
+def test_name_of_a_program_cannot_confuse(tmp_path):
+    """The second field of /proc/<pid>/stat is the program's name, and may hold blanks and brackets."""
+    program = tmp_path / ") R 1 (x"
+    program.symlink_to("/bin/sleep")
+    with subprocess.Popen([program, "30"]) as process:
+        stat = controller.Path(f"/proc/{process.pid}/stat").read_text()
+        assert stat.rpartition(")")[2].split()[19] == controller._began(process.pid)
+        assert int(controller._began(process.pid)) > 0
+        process.kill()
+
+
+def test_deployer_is_user_and_machine():
+    assert re.fullmatch(r"[^@\s]+@[^@.\s]+", controller.deployer())
+    assert controller.deployer().startswith(getpass.getuser())
+
+
+def test_deployer_without_a_name_is_a_number(monkeypatch):
+    """As in a container that runs under a user id nobody knows."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    results = PROCESSES.Queue()
+
+    def tell() -> None:
+        os.setuid(54321)
+        results.put(controller.deployer())
+
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    process = PROCESSES.Process(target=tell)
+    process.start()
+    process.join()
+    assert results.get(timeout=10).startswith("54321@")

@@ -1,0 +1,102 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The state of an app's hosts as a person reads it."""
+
+from __future__ import annotations
+
+import time
+
+from ansible_collections.baremetal.flask.plugins.plugin_utils import status_table
+
+AT = time.mktime((2026, 11, 20, 10, 2, 0, 0, 0, -1))
+LIVE = {
+    "id": "e1ca3a1f00aa-1b2c3d4e",
+    "sha": "e1ca3a1f00aa" + "0" * 28,
+    "ref": "main",
+    "names": ["v2"],
+    "subject": "Add comments",
+    "by": "alice@laptop",
+    "at": AT,
+    "python": "3.13.5",
+}
+INSTANCES = [
+    {"unit": "shop.web.1.x.service", "state": "active", "restarts": 0, "memory_mb": 70, "live": True},
+    {"unit": "shop.web.1.w.service", "state": "deactivating", "restarts": 2, "memory_mb": 50, "live": False},
+]
+ATTEMPT = {
+    "event": "bad",
+    "release": "x",
+    "sha": "4fe01a2" + "0" * 33,
+    "ref": "hotfix",
+    "names": [],
+    "by": "bob@desk",
+    "at": AT,
+    "note": "GET / answered 500",
+}
+WELL = {
+    "live": LIVE,
+    "held": "",
+    "health": "ok",
+    "instances": INSTANCES,
+    "disk_mb": 210,
+    "free_mb": 9000,
+    "lock": "",
+    "attempts": [ATTEMPT],
+}
+EMPTY = {
+    "live": None,
+    "held": "",
+    "health": "nothing is live",
+    "instances": [],
+    "disk_mb": 0,
+    "free_mb": 9000,
+    "lock": "",
+    "attempts": [],
+}
+
+
+def test_host_that_is_well():
+    assert status_table.lines({"shop-1": WELL}) == [
+        "HOST    LIVE          REF   BY            SINCE             HEALTH  MEMORY  DISK",
+        "shop-1  e1ca3a1 (v2)  main  alice@laptop  2026-11-20 10:02  ok      120 MB  210 MB, 9000 free",
+        "",
+        "HOST    INSTANCE              STATE                       RESTARTS  MEMORY",
+        "shop-1  shop.web.1.x.service  active                      0         70 MB",
+        "shop-1  shop.web.1.w.service  deactivating (old release)  2         50 MB",
+        "",
+        "HOST    WHEN              WHAT  RELEASE  REF     BY        NOTE",
+        "shop-1  2026-11-20 10:02  bad   4fe01a2  hotfix  bob@desk  GET / answered 500",
+    ]
+
+
+def test_hosts_without_anything():
+    assert status_table.lines({"shop-1": EMPTY, "shop-2": {}}) == [
+        "HOST    LIVE     REF  BY  SINCE  HEALTH           MEMORY  DISK",
+        "shop-1  nothing                  nothing is live  0 MB    0 MB, 9000 free",
+        "shop-2  ?                        not reached",
+    ]
+
+
+def test_hold_and_lock_are_told_beneath():
+    told = status_table.lines({"shop-1": {**EMPTY, "held": "alice@laptop", "lock": "bob@desk (deploy main) holds"}})
+    assert told[2:] == [
+        "shop-1: alice@laptop rolled back: site.yml stays on this release until deploy.yml moves it forward",
+        "shop-1: locked: bob@desk (deploy main) holds",
+    ]
+
+
+def test_no_host_is_only_a_head():
+    assert len(status_table.lines({})) == 1
+
+
+def test_text_of_several_lines_stays_in_its_row():
+    told = status_table.lines(
+        {"shop-1": {**EMPTY, "health": "bad\nworse", "attempts": [{**ATTEMPT, "note": "a\n  b"}]}}
+    )
+    assert not [line for line in told if "\n" in line]
+    assert any(line.endswith("a b") for line in told)
+
+
+def test_columns_are_as_wide_as_their_widest_cell():
+    rows = status_table.table(("A", "LONG"), [("wide cell", 1), ("x", "y")])
+    assert rows == ["A          LONG", "wide cell  1", "x          y"]
