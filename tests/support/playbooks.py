@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from support.processes import descendants
 from testbed import DEBIAN, Host
 from testbed.host import connection_variables
 
@@ -173,7 +174,7 @@ class Started:
         """Kill it with all its workers and SSH connections at once, as if the controller had lost its power."""
         # Stopped first: what is stopped starts no more children. Workers and connections have left its process group.
         self.process.send_signal(signal.SIGSTOP)
-        for pid in {*_descendants(self.process.pid), *_naming(str(self.folder))} - {self.process.pid}:
+        for pid in {*descendants(self.process.pid), *_naming(str(self.folder))} - {self.process.pid}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.kill()
@@ -188,20 +189,6 @@ class Started:
         stdout, stderr = ((self.folder / name).read_text(errors="replace") for name in ("stdout", "stderr"))
         shutil.rmtree(self.folder, ignore_errors=True)
         return Run(self.argv, self.process.returncode, stdout, stderr, seconds, recorded["stats"], tasks)
-
-
-def _descendants(pid: int) -> set[int]:
-    """The children of a process, and theirs."""
-    found: set[int] = set()
-    new = {pid}
-    while new:
-        found |= new
-        threads = [path for parent in new for path in Path(f"/proc/{parent}/task").glob("*/children")]
-        new = set()
-        for path in threads:
-            with contextlib.suppress(OSError):
-                new |= set(map(int, path.read_text().split()))
-    return found - {pid}
 
 
 def _naming(text: str) -> set[int]:
