@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -21,6 +22,7 @@ GUNICORN = "gunicorn==27.0.1"
 
 _LOCK_FILES = ("requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock")
 _READABLE = ("requirements.txt", "uv.lock", "pyproject.toml")
+_DEEPER_CAUSE = re.compile(r"^(?:[╰├]─▶|Caused by:|cause:)\s*")
 _INCLUDE = re.compile(r"^(\s*(?:-r|-c|--requirement|--constraint)[\s=]+)(\S+)", re.MULTILINE)
 #: A requirement by its place: ``-e ./libs/tax``, ``.[web]``, ``tax @ file:libs/tax``.
 _PLACE = re.compile(
@@ -264,12 +266,15 @@ def cause(output: str) -> str:
     if "No space left on device" in output or "os error 28" in output:
         return "the disk is full"
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for number, line in enumerate(lines):
-        if line.startswith(("×", "error:")):
-            told = [line.lstrip("× ").removeprefix("error: ")]
-            for more in lines[number + 1 : number + 8]:
-                if more.startswith(("hint", "help")):
-                    break
-                told.append(re.sub(r"^[╰─▶├│ ]+|^Caused by: ", "", more))
-            return " ".join(told)[:400]
-    return lines[-1] if lines else "no output"
+    first = next((number for number, line in enumerate(lines) if line.startswith(("×", "error:"))), None)
+    if first is None:
+        return lines[-1] if lines else "no output"
+    block = list(itertools.takewhile(lambda line: not line.startswith(("hint", "help")), lines[first:]))
+    told = re.sub(r"^(× |error: )", "", block[0])
+    for line in block[1:8]:
+        if line in ("[stderr]", "[stdout]"):
+            # A program's own words follow, a traceback mostly: its last line says it.
+            return f"{told}: {block[-1]}"[:400]
+        words = _DEEPER_CAUSE.sub("", line).lstrip("│ ")
+        told += (": " if words != line and not told.endswith(":") else " ") + words
+    return told[:400]

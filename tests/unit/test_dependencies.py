@@ -426,7 +426,13 @@ def test_uv_lock_is_installed_as_locked(project, install, shelf):
             "No solution found when resolving dependencies: Because nope was not found in the package registry "
             "and you require nope, we can conclude",
         ),
-        ("error: Failed to fetch\n  Caused by: timed out\n", "Failed to fetch timed out"),
+        ("error: Failed to fetch\n  Caused by: timed out\n", "Failed to fetch: timed out"),
+        (
+            "error: Failed to build `shop`\n  cause: The build backend returned an error\n"
+            "         [stderr]\n         Traceback (most recent call last):\n"
+            '           File "setup.py", line 1, in <module>\n         RuntimeError: no compiler\nhint: something\n',
+            "Failed to build `shop`: The build backend returned an error: RuntimeError: no compiler",
+        ),
         ("error: os error 28\n", "the disk is full"),
         ("something\nelse\n", "else"),
         ("", "no output"),
