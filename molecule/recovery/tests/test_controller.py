@@ -1,0 +1,153 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The controller dies at every point of a deploy, and two people deploy at once.
+
+Users get the old release throughout, the next run from the same controller finishes, and nobody else gets in between
+before the lock has expired.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import socket
+import time
+
+import pytest
+from interruptions import (
+    BUILDING,
+    BUILT,
+    LONG_SECONDS,
+    POINTS,
+    READY,
+    STARTING,
+    assert_done,
+    lease,
+    live_round,
+    next_round,
+    stand_at,
+    start,
+    wait_for,
+)
+
+from support.deployments import load
+
+#: Refusing takes one call to the host, and then one to undo what was not begun.
+REFUSED_SECONDS = 30
+
+
+@pytest.fixture
+def users(app):
+    """Users who ask for pages all the time; none of their requests may fail."""
+    with load(app, connections=4) as users:
+        yield users
+    users.check()
+
+
+@pytest.mark.usefixtures("users")
+@pytest.mark.parametrize("point", POINTS, ids=str)
+def test_next_run_finishes_what_a_killed_controller_began(app, point):
+    old, new = live_round(app), next_round(app)
+    attempt = stand_at(app, point)
+    attempt.kill()
+    assert live_round(app) == (new if point.switched else old)
+    assert lease(app)["holder"]
+
+    # What was cut off still stands at its point when the next run begins, and goes on a little later.
+    following = start(app)
+    time.sleep(3)
+    attempt.let_go()
+    following.finish().check()
+    assert_done(app, answers=new)
+    assert [event["event"] for event in app.history()].count("bad") == 0
+
+
+@pytest.mark.usefixtures("users")
+@pytest.mark.parametrize("point", [BUILDING, STARTING], ids=str)
+def test_phase_ends_without_its_controller(app, point):
+    old, new = live_round(app), next_round(app)
+    attempt = stand_at(app, point)
+    attempt.kill()
+    attempt.let_go()
+
+    target = lease(app)["target"]
+    socket_path = f"/run/{app.name}/{target}/web.sock"
+    reached = {
+        BUILDING: f"test -s {app.root}/releases/{target}/release.json",
+        STARTING: f"curl --fail --silent --unix-socket {socket_path} http://localhost/healthz",
+    }
+    wait_for(
+        lambda: app.machine.run(["sh", "-c", reached[point]], check=False).returncode == 0,
+        seconds=LONG_SECONDS,
+        what="the phase went on",
+    )
+    assert live_round(app) == old
+
+    app.deploy().check()
+    assert_done(app, answers=new)
+
+
+def of_another_controller(app) -> None:
+    """Let the lock be that of a run on another machine, whose end nobody can see from here."""
+    held = lease(app)
+    held["run"] = held["run"].replace(socket.gethostname(), "laptop-of-alice", 1)
+    app.shell(f"echo {shlex.quote(json.dumps(held))} >{app.root}/lease.json")
+
+
+@pytest.mark.usefixtures("users")
+@pytest.mark.parametrize("point", [BUILT, READY], ids=str)
+def test_lock_of_another_controller_holds_until_it_expires(app, point):
+    old, new = live_round(app), next_round(app)
+    attempt = stand_at(app, point, flask_app_deployer="alice@laptop", flask_app_lock_seconds=600)
+    attempt.kill()
+    of_another_controller(app)
+    before = app.live_id()
+
+    refused = app.deploy()
+    assert refused.rc != 0
+    assert refused.seconds < REFUSED_SECONDS
+    assert "alice@laptop (deploy main) holds the lock" in refused.output
+    assert "expires" in refused.output
+    assert refused.changed == 0
+    assert (app.live_id(), live_round(app)) == (before, old)
+    assert lease(app)["holder"] == "alice@laptop"
+
+    # As if ten minutes had passed.
+    expired = lease(app) | {"expires": time.time() - 1}
+    app.shell(f"echo {shlex.quote(json.dumps(expired))} >{app.root}/lease.json")
+    app.deploy().check()
+    assert_done(app, answers=new)
+
+
+def test_lock_expires_by_itself(app):
+    new = next_round(app)
+    attempt = stand_at(app, READY, flask_app_lock_seconds=5)
+    attempt.kill()
+    of_another_controller(app)
+    expires = lease(app)["expires"]
+    assert expires - time.time() < 6
+    time.sleep(max(0.0, expires - time.time()))
+    app.deploy().check()
+    assert_done(app, answers=new)
+
+
+@pytest.mark.parametrize("point", [BUILDING, READY], ids=str)
+@pytest.mark.parametrize("playbook", ["deploy", "rollback"])
+def test_second_of_two_runs_is_refused_and_the_first_finishes(app, point, playbook):
+    """``building``: a phase is at work on the host; ``ready``: none is, and only the lease tells."""
+    old, new = live_round(app), next_round(app)
+    first = stand_at(app, point, flask_app_deployer="alice@laptop")
+    releases = app.release_ids()
+
+    second = app.run(playbook, flask_app_deployer="bob@desk")
+    assert second.rc != 0
+    assert second.seconds < REFUSED_SECONDS
+    assert "alice@laptop (deploy main)" in second.output
+    assert second.changed == 0
+    assert live_round(app) == old
+    assert app.release_ids() == releases
+    assert lease(app)["holder"] == "alice@laptop"
+
+    first.let_go()
+    first.finish().check()
+    assert_done(app, answers=new)

@@ -1,0 +1,143 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What cannot be deployed leaves the host as it was, says why in one message, and is deployed once it is mended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from interruptions import assert_nothing_half, gated_commit, live_round, next_round
+
+from apps.repos import Commit, Submodule, probe_files
+from support.deployments import REPOSITORIES, App
+
+#: Everything that a failed attempt may take, unreachable servers included.
+FAILS_WITHIN_SECONDS = 60
+
+
+def snapshot(app: App) -> dict[str, object]:
+    """What users get and all that is kept of the app on its host."""
+    return {
+        "round": live_round(app),
+        "pid": app.main_pid(),
+        "current": app.live_id(),
+        "traces": app.traces(),
+        "releases": app.release_ids(),
+        "virtualenvs": app.shell(f"ls -A {app.root}/venvs"),
+        "went live": [event["release"] for event in app.history() if event["event"] in ("live", "rolled back")],
+        "bad": [event["release"] for event in app.history() if event["event"] == "bad"],
+    }
+
+
+@dataclass(frozen=True)
+class Fault:
+    """``variables`` of the command line that cannot be deployed, and texts that the message must hold."""
+
+    name: str
+    variables: dict[str, object]
+    told: tuple[str, ...]
+    commit: Callable[[], Commit] | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def commit(
+    *, without: str = "", submodules: dict[str, Submodule] | None = None, **options: str
+) -> Callable[[], Commit]:
+    """A version of the probe app in which something is missing or wrong."""
+
+    def make() -> Commit:
+        files = probe_files(7, **options)
+        return Commit(
+            files={path: text for path, text in files.items() if path != without}, submodules=submodules or {}
+        )
+
+    return make
+
+
+def broken_backend() -> Commit:
+    return Commit(files={**gated_commit(7).files, "backend/gated.py": "raise RuntimeError('this backend is broken')\n"})
+
+
+FAULTS = [
+    Fault("unknown ref", {"flask_app_version": "no-such-branch"}, ("'no-such-branch' is no branch", "main")),
+    Fault("misspelt ref", {"flask_app_version": "mian"}, ("flask_app_version 'mian'", "Did you mean main")),
+    Fault("unknown SHA", {"flask_app_version": "0123456789abcdef0123456789abcdef01234567"}, ("0123456789abcdef",)),
+    Fault(
+        "no repository",
+        {"flask_app_repository": f"{REPOSITORIES}/nowhere.git"},
+        (f"cannot fetch {REPOSITORIES}/nowhere.git", "flask_app_repository"),
+    ),
+    Fault(
+        "ssh server off",
+        {"flask_app_repository": "git@192.0.2.1:shop.git"},
+        ("cannot fetch git@192.0.2.1:shop.git", "192.0.2.1", "flask_app_repository"),
+    ),
+    Fault(
+        "http server refuses",
+        {"flask_app_repository": "http://127.0.0.1:9/shop.git"},
+        ("cannot fetch http://127.0.0.1:9/shop.git", "flask_app_repository"),
+    ),
+    Fault(
+        "unknown name",
+        {"flask_app_repository": "https://git.invalid/shop.git"},
+        ("cannot fetch https://git.invalid/shop.git", "resolve"),
+    ),
+    Fault(
+        "no such folder",
+        {"flask_app_subdirectory": "backned"},
+        ("flask_app_subdirectory 'backned'", "backend"),
+    ),
+    Fault(
+        "uninstallable",
+        {"flask_app_version": "fault"},
+        ("pyproject.toml cannot be installed", "six==99.99.99"),
+        commit(layout="src", fault="uninstallable"),
+    ),
+    Fault(
+        "package that does not build",
+        {"flask_app_version": "fault"},
+        ("own package cannot be installed", "pyproject.toml"),
+        broken_backend,
+    ),
+    Fault(
+        "no entry point",
+        {"flask_app_version": "fault"},
+        ("wsgi.py", "app.py", "flask_app_wsgi"),
+        commit(entry="none"),
+    ),
+    Fault(
+        "nothing to install from",
+        {"flask_app_version": "fault"},
+        ("requirements.txt", "flask_app_subdirectory"),
+        commit(without="requirements.txt"),
+    ),
+    Fault(
+        "submodule out of reach",
+        {"flask_app_version": "fault"},
+        ("cannot fetch the submodules", "nowhere"),
+        commit(submodules={"vendor": Submodule(url="../nowhere.git", sha="0123456789" * 4)}),
+    ),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_fault_of_the_inventory_or_the_repository(app, fault):
+    next_round(app)
+    if fault.commit:
+        app.push(fault.commit(), branch="fault")
+    before = snapshot(app)
+
+    run = app.deploy(**fault.variables)
+
+    assert run.rc != 0
+    message = " ".join(run.results("release_build")[-1][part] for part in ("msg", "advice"))
+    assert [text for text in fault.told if text not in message] == [], message
+    assert "\n" not in run.results("release_build")[-1]["msg"]
+    assert "Traceback" not in run.output
+    assert run.seconds < FAILS_WITHIN_SECONDS
+    assert snapshot(app) == before
+    assert_nothing_half(app)
