@@ -195,7 +195,9 @@ def claimants(name: str, contents: Contents) -> list[str]:
     found = []
     for folder in ("conf.d", "sites-enabled"):
         for path in sorted((CONFIGURATION / folder).glob("*")):
-            if path.is_file() and path not in contents and claim.search(path.read_text(errors="replace")):
+            if not path.is_file() or path in contents:
+                continue
+            if claim.search(path.read_text(encoding="utf-8", errors="replace")):
                 found.append(str(path))
     return found
 
@@ -250,15 +252,15 @@ def _children(parent: int) -> Iterator[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError, IndexError):
-                status = (entry / "stat").read_text(errors="replace")
+                status = (entry / "stat").read_text(encoding="utf-8", errors="replace")
                 if int(status.rpartition(")")[2].split()[1]) == parent:
                     yield int(entry.name)
 
 
 def _worker(pid: int) -> Iterator[Process]:
     with contextlib.suppress(OSError):
-        title = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
-        status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+        title = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
         if title.startswith("nginx: worker process"):
             line = next((line for line in status.splitlines() if line.startswith("Groups:")), "Groups:")
             yield Process(pid, frozenset(map(int, line.split()[1:])), "shutting down" in title)
