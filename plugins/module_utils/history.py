@@ -110,6 +110,26 @@ def good(events: Iterable[Event]) -> list[str]:
     return stack
 
 
+def unrecorded(
+    events: Sequence[Event], *, live: str | None, origin: str = "", target: str = "", change: str = ""
+) -> list[tuple[str, str]]:
+    """What ``current`` tells and the history does not, as pairs of event and release: a change was cut off before it
+    was written down.
+
+    :param live: the release that ``current`` names.
+    :param origin: the release that the run that was cut off switched away from; "" for none.
+    :param target: the release that it switched to; "" when it had not got that far.
+    :param change: what the history was to say of that switch.
+    """
+    top = next(reversed(good(events)), "")
+    if top == (live or ""):
+        return []
+    if target and top == target and origin == (live or ""):
+        # It was switched back already.
+        return [(BAD, target)]
+    return [(change if live == target and change else LIVE, live)] if live else []
+
+
 def held_by(events: Sequence[Event]) -> Event | None:
     """The rollback that holds the app where it is; None when the last change that lasted was a deploy."""
     went_back: set[str] = set()

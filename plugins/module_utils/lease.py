@@ -22,6 +22,8 @@ from ansible_collections.baremetal.flask.plugins.module_utils import files
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
 
+#: Stands as ``origin`` when nothing was live before.
+NOTHING = "-"
 #: How long to wait for a phase of our own earlier run, cut off from its controller but still at work here.
 _PATIENCE_SECONDS = 900
 
@@ -37,6 +39,7 @@ class Lease:
     :param expires: seconds since the epoch; from then on anyone may take it.
     :param target: the id of the release that is to go live, once it is known.
     :param origin: the id of the release that was live when this run switched; empty while it has not.
+    :param change: what the history is to say of that switch.
     """
 
     run: str
@@ -46,6 +49,7 @@ class Lease:
     expires: float
     target: str = ""
     origin: str = ""
+    change: str = ""
 
     def __str__(self) -> str:
         return (
@@ -82,6 +86,8 @@ class Lock:
         self.seconds = seconds
         self.take_over = take_over
         self.lease: Lease | None = None
+        #: The lease of an earlier run that never gave it back: a power cut, or its controller died.
+        self.interrupted: Lease | None = None
         self._released = False
 
     @contextlib.contextmanager
@@ -94,11 +100,14 @@ class Lock:
             found = read(self.app)
             if found and found.run not in (self.run, self.take_over) and found.expires > time.time():
                 raise BusyError(self.app, found)
-            if found and found.run in (self.run, self.take_over):
-                found = Lease(**{**asdict(found), "run": self.run, "holder": self.holder, "purpose": self.purpose})
+            if found and found.run != self.run:
+                # What that run was about is not what this one is about: undoing this one must not undo that one.
+                found, self.interrupted = None, found
+            if found:
+                ours = Lease(**{**asdict(found), "holder": self.holder, "purpose": self.purpose})
             else:
-                found = Lease(run=self.run, holder=self.holder, purpose=self.purpose, since=time.time(), expires=0)
-            with self._renewing(found):
+                ours = Lease(run=self.run, holder=self.holder, purpose=self.purpose, since=time.time(), expires=0)
+            with self._renewing(ours):
                 yield self
 
     @contextlib.contextmanager
@@ -120,7 +129,7 @@ class Lock:
                 yield self
 
     def note(self, **fields: str | float) -> None:
-        """Write down how far this run has come (``target``, ``origin``)."""
+        """Write down how far this run has come (``target``, ``origin``, ``change``)."""
         assert self.lease is not None
         self.lease = Lease(**{**asdict(self.lease), **fields})
         _write(self.app.lease, self.lease)

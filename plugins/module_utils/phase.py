@@ -84,27 +84,33 @@ class Phase:
                     text = text.replace(line, "********")
         return text
 
-    def events(self) -> list[history.Event]:
-        """The history, with what a power cut between the switch and its record left out added."""
+    def events(self, interrupted: lease.Lease | None = None) -> list[history.Event]:
+        """The history, with what a power cut between a change and its record left out added.
+
+        :param interrupted: the lease of the run that was cut off; None when that is not known.
+        """
         events = history.read(self.app.history)
-        live = self.app.live()
-        if live and (not events or history.good(events)[-1:] != [live.id]) and (found := manifest.read(live)):
-            events.append(self.record(history.LIVE, found, note="found live; its record was cut off"))
+        known = {}
+        if interrupted:
+            origin = "" if interrupted.origin == lease.NOTHING else interrupted.origin
+            known = {"origin": origin, "target": interrupted.target, "change": interrupted.change}
+        for event, release_id in history.unrecorded(events, live=self.app.live_id(), **known):
+            if found := manifest.read(self.app.release(release_id)):
+                events.append(self.record(event, found, note="a power cut kept this from being recorded at the time"))
         return events
 
     def record(self, event: str, release: manifest.Manifest, note: str = "") -> history.Event:
-        return history.append(
-            self.app.history,
-            history.Event(
-                event,
-                release.id,
-                sha=release.sha,
-                ref=release.ref,
-                names=release.names,
-                by=self.deployer,
-                note=self.redact(note),
-            ),
+        """Add an event of a release to the history; in check mode, only make it."""
+        made = history.Event(
+            event,
+            release.id,
+            sha=release.sha,
+            ref=release.ref,
+            names=release.names,
+            by=self.deployer,
+            note=self.redact(note),
         )
+        return made if self.check_mode else history.append(self.app.history, made)
 
     def serving(self) -> str:
         """What users get now, for a person."""

@@ -9,11 +9,9 @@ import time
 
 from ansible_collections.baremetal.flask.plugins.module_utils import history, instances, manifest
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import Release
-from ansible_collections.baremetal.flask.plugins.module_utils.lease import Lock
+from ansible_collections.baremetal.flask.plugins.module_utils.lease import NOTHING, Lock
 from ansible_collections.baremetal.flask.plugins.module_utils.phase import Phase
 
-#: Stands as a lease's ``origin`` when nothing was live before.
-NOTHING = "-"
 #: How long the old release may take to listen again, when it had been stopped already.
 _RESTART_SECONDS = 60
 #: How long requests under way may take to end on a release that was taken back.

@@ -130,7 +130,7 @@ def work(this: phase.Phase) -> dict:
 
 def _build(this: phase.Phase, lock) -> dict:
     app, options = this.app, this.options
-    events = this.events()
+    events = this.events(lock.interrupted)
     if options["honour_hold"] and (hold := history.held_by(events)):
         return _held(hold)
     repository, request = _request(this)

@@ -65,6 +65,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     health,
     history,
     instances,
+    lease,
     manifest,
     phase,
     undo,
@@ -92,9 +93,10 @@ def work(this: phase.Phase) -> dict:
         if not found or not instances.is_serving(release):
             raise PhaseError(f"release {release.id} is not running on this host", advice="Run the playbook again.")
         if app.live_id() != release.id:
-            lock.note(origin=app.live_id() or undo.NOTHING, target=release.id)
+            change = history.ROLLED_BACK if options["rollback"] else history.LIVE
+            lock.note(origin=app.live_id() or lease.NOTHING, target=release.id, change=change)
             instances.switch(release)
-            this.record(history.ROLLED_BACK if options["rollback"] else history.LIVE, found)
+            this.record(change, found)
         live_seconds = round(time.monotonic() - started, 3)
         try:
             instances.watch(release, health.expectation(options), seconds=options["watch_seconds"])

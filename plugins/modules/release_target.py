@@ -45,7 +45,7 @@ release_warnings:
   returned: success
 """
 
-from ansible_collections.baremetal.flask.plugins.module_utils import history, inputs, manifest, phase
+from ansible_collections.baremetal.flask.plugins.module_utils import history, inputs, lease, manifest, phase
 
 OPTIONS = {**inputs.OPTIONS, "release": {"type": "str", "default": ""}}
 
@@ -53,11 +53,11 @@ OPTIONS = {**inputs.OPTIONS, "release": {"type": "str", "default": ""}}
 def work(this: phase.Phase) -> dict:
     this.require_provisioned()
     if this.check_mode:
-        return _choose(this)
+        return _choose(this, None)
     wanted = this.options["release"]
     with this.lock(f"rollback to {wanted}" if wanted else "rollback").begin() as lock:
         try:
-            result = _choose(this)
+            result = _choose(this, lock.interrupted)
         except BaseException:
             lock.give_back()
             raise
@@ -68,9 +68,9 @@ def work(this: phase.Phase) -> dict:
         return result
 
 
-def _choose(this: phase.Phase) -> dict:
+def _choose(this: phase.Phase, interrupted: lease.Lease | None) -> dict:
     app = this.app
-    events = this.events()
+    events = this.events(interrupted)
     live = app.live_id()
     chosen = history.rollback_target(events, live=live, available=app.complete_ids(), wanted=this.options["release"])
     found = manifest.read(app.release(chosen))

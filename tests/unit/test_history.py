@@ -194,6 +194,38 @@ def test_only_a_rollback_that_lasts_holds(events, held):
     assert (history.held_by(story(*events)) is not None) == held
 
 
+@pytest.mark.parametrize(
+    ("events", "live", "interrupted", "missing"),
+    [
+        (["live a"], "a", {}, []),
+        ([], None, {}, []),
+        (["live a", "built b"], "a", {"target": "b"}, []),
+        # Between the switch and its record.
+        ([], "a", {}, [(LIVE, "a")]),
+        (["live a", "built b"], "b", {"origin": "a", "target": "b", "change": LIVE}, [(LIVE, "b")]),
+        (["live a", "live b"], "a", {"origin": "b", "target": "a", "change": ROLLED_BACK}, [(ROLLED_BACK, "a")]),
+        (["live a", "live b"], "a", {"origin": "c", "target": "d", "change": ROLLED_BACK}, [(LIVE, "a")]),
+        # Between the way back and its record.
+        (["live a", "live b"], "a", {"origin": "a", "target": "b", "change": LIVE}, [(BAD, "b")]),
+        (["live b"], None, {"target": "b", "change": LIVE}, [(BAD, "b")]),
+        (
+            ["live a", "live b", "rolled back a"],
+            "b",
+            {"origin": "b", "target": "a", "change": ROLLED_BACK},
+            [(BAD, "a")],
+        ),
+        # Through all of it.
+        (["live a", "live b", "bad b"], "a", {"origin": "a", "target": "b", "change": LIVE}, []),
+    ],
+)
+def test_what_was_cut_off_before_it_was_recorded(events, live, interrupted, missing):
+    events = story(*events)
+    found = history.unrecorded(events, live=live, **interrupted)
+    assert found == missing
+    now = [*events, *(Event(event, release) for event, release in found)]
+    assert history.good(now)[-1:] == ([live] if live else [])
+
+
 def test_first_deploy_that_has_gone_bad_leaves_nothing_to_go_back_to():
     with pytest.raises(PhaseError, match="nothing is live yet"):
         history.rollback_target(story("live a", "bad a"), live=None, available={"a"})

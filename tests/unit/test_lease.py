@@ -148,12 +148,15 @@ def test_expired_lease_may_be_taken(app):
         pass
 
 
-def test_lease_of_a_dead_run_is_taken_over_with_what_it_noted(app):
+def test_lease_of_a_dead_run_is_taken_over_and_what_it_noted_can_be_read(app):
     with lock(app).begin() as held:
-        held.note(target="new", origin="old")
+        held.note(target="new", origin="old", change="live")
+        assert held.interrupted is None
     with lock(app, BOB, take_over=ALICE).begin() as held:
         assert (held.lease.run, held.lease.holder) == (BOB, f"someone@{BOB}")
-        assert (held.lease.target, held.lease.origin) == ("new", "old")
+        assert (held.interrupted.target, held.interrupted.origin, held.interrupted.change) == ("new", "old", "live")
+        # Undoing this run must not undo what the other one did.
+        assert (held.lease.target, held.lease.origin, held.lease.change) == ("", "", "")
     assert lease.read(app).run == BOB
 
 
