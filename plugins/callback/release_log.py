@@ -80,7 +80,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ansible import constants, context
 from ansible.executor.task_result import CallbackTaskResult
@@ -137,6 +137,8 @@ if TYPE_CHECKING:
     from ansible.playbook.play import Play
     from ansible.playbook.task import Task
 
+T = TypeVar("T")
+
 PIPE_WIDTH = 120
 REDRAW_SECONDS = 0.12
 HEARTBEAT_CHECK_SECONDS = 0.5
@@ -145,6 +147,8 @@ HEARTBEAT_CHECK_SECONDS = 0.5
 TALKING_ACTIONS = ("pause", "debug")
 # Their message says it all; the place of the task in a file would lead astray.
 REFUSING_ACTIONS = ("validate_argument_spec", "check_variables", "assert", "fail")
+
+LOST_ADVICE = "Bring the host back, or take it out of the inventory, and run this again."
 
 _MARKS = {True: ("·", "–"), False: ("-", "-")}
 
@@ -184,9 +188,10 @@ class CallbackModule(DefaultCallback):
         self._plain_output = self._display.verbosity >= 3
         self._lock = threading.RLock()
         self._process = os.getpid()
-        self._stop = threading.Event()
+        self._stop: threading.Event | None = None
         self._live: LiveLine | None = None
         self._frame = 0
+        self._host_order: dict[str, int] = {}
         self._dot, self._dash = _MARKS["utf" in (getattr(sys.stdout, "encoding", None) or "").lower()]
         # Of the run
         self._begun = self._printed_at = time.monotonic()
@@ -275,11 +280,18 @@ class CallbackModule(DefaultCallback):
     # ------------------------------------------------------------------ the live line and the heartbeat
 
     def _start_clock(self) -> None:
-        if self.get_option("live_line") and LiveLine.usable(sys.stdout) and not context.CLIARGS.get("step"):
-            self._live = LiveLine(sys.stdout)
-            self._guard_display()
-        atexit.register(self._at_exit)
-        threading.Thread(target=self._tick, name="release-log", daemon=True).start()
+        """Begin to look at the time; again for each playbook of one command."""
+        if self._stop is None:
+            if self.get_option("live_line") and LiveLine.usable(sys.stdout) and not context.CLIARGS.get("step"):
+                self._live = LiveLine(sys.stdout)
+                self._guard_display()
+            atexit.register(self._at_exit)
+        self._stop = threading.Event()
+        threading.Thread(target=self._tick, args=(self._stop,), name="release-log", daemon=True).start()
+
+    def _stop_clock(self) -> None:
+        if self._stop:
+            self._stop.set()
 
     def _guard_display(self) -> None:
         """Take the live line away whenever anything prints through Display: warnings, prompts, other plugins."""
@@ -298,10 +310,10 @@ class CallbackModule(DefaultCallback):
 
         self._display.display = guarded
 
-    def _tick(self) -> None:
-        while not self._stop.wait(REDRAW_SECONDS if self._live else HEARTBEAT_CHECK_SECONDS):
+    def _tick(self, stop: threading.Event) -> None:
+        while not stop.wait(REDRAW_SECONDS if self._live else HEARTBEAT_CHECK_SECONDS):
             with self._lock:
-                if self._stop.is_set():
+                if stop.is_set():
                     return
                 if self._live:
                     self._redraw()
@@ -356,7 +368,7 @@ class CallbackModule(DefaultCallback):
         """Leave a clean terminal when the run is interrupted, and say what was going on."""
         if os.getpid() != self._process:
             return
-        self._stop.set()
+        self._stop_clock()
         with self._lock:
             if self._live:
                 self._live.erase()
@@ -437,6 +449,7 @@ class CallbackModule(DefaultCallback):
             return
         if self._live:
             self._live.erase()
+        run.hosts = self._ordered(run.hosts)
         if run.phase:
             self._close_folds()
             self._print_phase(run)
@@ -452,6 +465,10 @@ class CallbackModule(DefaultCallback):
                 self._print_debug(run)
             self._fold(run)
             self._print_task_failures(run)
+
+    def _ordered(self, hosts: dict[str, T]) -> dict[str, T]:
+        """Return the hosts in the order in which the first task met them: that of the inventory."""
+        return dict(sorted(hosts.items(), key=lambda pair: self._host_order.get(pair[0], len(self._host_order))))
 
     # ------------------------------------------------------------------ phases
 
@@ -503,11 +520,13 @@ class CallbackModule(DefaultCallback):
     def _keep_gates(self, run: TaskRun) -> None:
         """Remember the hosts that stopped because of others: told about when nothing else says why."""
         for name in run.in_state("failed"):
-            result = run.hosts[name].result
-            for lost in result.get("lost") or ():
-                self._lost.setdefault(str(lost), "")
-            phase = PHASES.get(str(result.get("phase")))
-            self._gate_failures.append((name, phase_failure(result, where=phase.title if phase else "The deploy")))
+            host = run.hosts[name]
+            for result in host.items_in_state("failed") or [host.result]:
+                for lost in result.get("lost") or ():
+                    self._lost.setdefault(str(lost), "")
+                phase = PHASES.get(str(result.get("phase")))
+                where = phase.title if phase else "The deploy"
+                self._gate_failures.append((name, phase_failure(result, where=where)))
 
     # ------------------------------------------------------------------ ordinary tasks
 
@@ -523,6 +542,7 @@ class CallbackModule(DefaultCallback):
     def _close_folds(self) -> None:
         folds, self._folds = list(self._folds.values()), {}
         for fold in folds:
+            fold.hosts = self._ordered(fold.hosts)
             if self._worth_a_line(fold):
                 self._print_fold(fold)
 
@@ -587,7 +607,8 @@ class CallbackModule(DefaultCallback):
             result = run.hosts[name].result
             raw = self._dump_results(self._without_copies(result), indent=2) if verbose else ""
             if run.hosts[name].state == "unreachable":
-                failure = Failure(where, (self._lost[name],), lost=True, raw=raw)
+                advice = LOST_ADVICE if run.phase else ""
+                failure = Failure(where, (self._lost[name],), lost=True, advice=advice, raw=raw)
             elif run.phase:
                 failure = phase_failure(result, where=where, raw=raw)
             else:
@@ -614,7 +635,7 @@ class CallbackModule(DefaultCallback):
         # Known to be lost to the gate only: by a play that came before, or left out by --limit.
         for name in [name for name, reason in self._lost.items() if not reason]:
             self._lost[name] = "no answer before this play"
-            failures.append((name, Failure("", (self._lost[name],), lost=True)))
+            failures.append((name, Failure("", (self._lost[name],), lost=True, advice=LOST_ADVICE)))
         if not failures and not self._failed_at and not self._lost:
             failures = gates
             self._failed_at.update((name, failure.where) for name, failure in gates)
@@ -625,6 +646,7 @@ class CallbackModule(DefaultCallback):
     @unless_plain
     def v2_playbook_on_start(self, playbook: Playbook) -> None:  # noqa: ARG002
         self._begun = self._printed_at = time.monotonic()
+        self._ended = False
         self._start_clock()
 
     @unless_plain
@@ -651,6 +673,7 @@ class CallbackModule(DefaultCallback):
         with self._lock:
             run = self._open.setdefault(task._uuid, TaskRun(task, False, time.monotonic()))
             run.hosts[host.get_name()] = HostRun(time.monotonic())
+            self._host_order.setdefault(host.get_name(), len(self._host_order))
 
     @unless_plain
     def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
@@ -719,7 +742,7 @@ class CallbackModule(DefaultCallback):
         with self._lock:
             self._close_play()
             self._ended = True
-            self._stop.set()
+            self._stop_clock()
             self._print_recap(stats)
 
     # ------------------------------------------------------------------ the end

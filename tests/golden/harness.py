@@ -89,25 +89,34 @@ def run_in_pipe(
 ) -> Run:
     """Run a play as a CI job does: output and errors go into one pipe."""
     done = subprocess.run(
-        command(play, arguments), cwd=HERE / "plays", env=environment(collections, extra or {}), text=True, timeout=120,
+        command(play, arguments), cwd=HERE / "plays", env=environment(collections, extra or {}), text=True, timeout=300,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
     return Run(done.stdout, done.returncode, done.stdout)
 
 
 def run_in_terminal(
-    play: str, *, collections: Path, arguments: Sequence[str] = (), extra: Mapping[str, str] | None = None
+    play: str,
+    *,
+    collections: Path,
+    arguments: Sequence[str] = (),
+    extra: Mapping[str, str] | None = None,
+    interrupt_at: bytes | None = None,
 ) -> Run:
-    """Run a play in a pseudo terminal and return what its screen shows in the end."""
+    """Run a play in a pseudo terminal and return what its screen shows in the end.
+
+    Control-C is pressed when the text ``interrupt_at`` has been written.
+    """
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     process = subprocess.Popen(
         command(play, arguments), cwd=HERE / "plays", env=environment(collections, extra or {}),
         stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # So that Control-C reaches it as a signal.
     )  # fmt: skip
     os.close(terminal)
     written = b""
-    while select.select([controller], [], [], 60)[0]:
+    while select.select([controller], [], [], 300)[0]:
         try:
             chunk = os.read(controller, 65536)
         except OSError:  # Linux says EIO when the last program has closed the terminal.
@@ -115,8 +124,11 @@ def run_in_terminal(
         if not chunk:
             break
         written += chunk
+        if interrupt_at and interrupt_at in written:
+            os.write(controller, b"\x03")
+            interrupt_at = None
     os.close(controller)
-    status = process.wait(timeout=60)
+    status = process.wait(timeout=300)
     raw = written.decode()
     return Run(screen(raw), status, raw)
 
