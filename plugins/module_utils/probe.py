@@ -14,6 +14,8 @@ from pathlib import Path
 
 #: A body is read this far to look for the expected text.
 _BODY_BYTES = 256 * 1024
+#: What is wrong while the socket is not there or nobody accepts on it.
+NOT_LISTENING = "the app does not listen yet"
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def ask(socket_path: Path, expectation: Expectation) -> str:
         except BlockingIOError:
             return f"{where} was not taken: as many connections wait as the app's backlog holds"
         except (FileNotFoundError, ConnectionRefusedError):
-            return "the app does not listen yet"
+            return NOT_LISTENING
         except (OSError, http.client.HTTPException) as error:
             return late if limit.passed else f"{where} failed: {error or type(error).__name__}"
         fault = expectation.fault(answer.status, body)
