@@ -125,8 +125,9 @@ def test_drain_waits_for_requests_that_are_being_answered_and_for_those_that_wai
         for number in range(2):
             connection, _address = listener.accept()
             time.sleep(0.4)
-            connection.close()
             answered.append(number)
+            connection.close()
+            time.sleep(0.3)  # now only the queue holds a request
 
     worker = threading.Thread(target=serve)
     worker.start()

@@ -130,7 +130,7 @@ def test_other_run_is_refused_at_once_with_who_and_what(app):
     started = time.monotonic()
     with pytest.raises(BusyError) as caught, lock(app, BOB).begin():
         pass
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 3
     assert caught.value.message.startswith(
         f"shop is being changed by someone else: someone@{ALICE} (deploy main) holds"
     )

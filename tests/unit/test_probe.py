@@ -144,7 +144,7 @@ def test_app_that_takes_the_request_and_says_nothing(serve):
     server = serve(None)
     started = time.monotonic()
     assert probe.ask(server.path, Expectation(answer_seconds=0.3)) == "GET / got no answer within 0.3 s"
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 3
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_limit_is_for_the_whole_answer_and_not_for_each_byte(serve, answer):
     started = time.monotonic()
     found = probe.ask(server.path, Expectation(path="/events", text="never", answer_seconds=0.4))
     assert found == "GET /events got no answer within 0.4 s"
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 3
 
 
 def test_stream_is_a_good_answer_when_no_text_is_expected(serve):
