@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from ansible_collections.baremetal.flask.plugins.module_utils import history, instances, manifest, systemd
@@ -21,8 +22,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def finish(this: Phase, lock: Lock) -> list[str]:
     """End every release but the live one, prune, unlock. Returns what was done, for people."""
     app, told = this.app, []
-    # From here on there is no way back but a rollback.
-    lock.note(origin="", target="")
+    # From here on there is no way back but a rollback; also on a full disk, where pruning frees some space.
+    with contextlib.suppress(OSError):
+        lock.note(origin="", target="")
     old = instances.leftovers(app, keep=set())
     cut = instances.drain(app, old, seconds=this.options["drain_seconds"])
     if cut:

@@ -107,7 +107,9 @@ class Lock:
                 ours = Lease(**{**asdict(found), "holder": self.holder, "purpose": self.purpose})
             else:
                 ours = Lease(run=self.run, holder=self.holder, purpose=self.purpose, since=time.time(), expires=0)
-            with self._renewing(ours):
+            # Nothing is begun that cannot be written down.
+            self._renew(ours)
+            with self._renewed_after():
                 yield self
 
     @contextlib.contextmanager
@@ -125,7 +127,10 @@ class Lock:
                     f"this run lost its lock on {self.app.name}" + (f": {found}" if found else ""),
                     advice="Nothing was changed in this phase. Run the playbook again.",
                 )
-            with self._renewing(found):
+            # On a full disk the lease stays as old as it is: no reason to stop, least of all on the way back.
+            with contextlib.suppress(OSError):
+                self._renew(found)
+            with self._renewed_after():
                 yield self
 
     def note(self, **fields: str | float) -> None:
@@ -141,16 +146,19 @@ class Lock:
             self.app.lease.unlink()
 
     @contextlib.contextmanager
-    def _renewing(self, lease: Lease) -> Iterator[None]:
-        self.lease = lease
-        self.note(expires=time.time() + self.seconds)
+    def _renewed_after(self) -> Iterator[None]:
+        """Others wait for the next phase as long as they would have waited for this one."""
         try:
             yield
         finally:
             if not self._released:
-                # On a full disk the lease on disk is a little older, which is no harm.
+                assert self.lease is not None
                 with contextlib.suppress(OSError):
-                    self.note(expires=time.time() + self.seconds)
+                    self._renew(self.lease)
+
+    def _renew(self, lease: Lease) -> None:
+        self.lease = lease
+        self.note(expires=time.time() + self.seconds)
 
     @contextlib.contextmanager
     def _flock(self) -> Iterator[None]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from ansible_collections.baremetal.flask.plugins.module_utils import history, instances, manifest
@@ -42,9 +43,11 @@ def undo(this: Phase, lock: Lock, reason: str) -> None:
         if switched:
             instances.drain(app, unwanted, seconds=_DRAIN_SECONDS)
         instances.end(app, unwanted)
-    if built := manifest.read(failed):
-        _record(this, built, event=history.BAD if switched else history.FAILED, reason=reason)
-    lock.note(target="", origin="")
+    # A full disk, which may be the reason, must not keep this host from being free again.
+    with contextlib.suppress(OSError):
+        if built := manifest.read(failed):
+            _record(this, built, event=history.BAD if switched else history.FAILED, reason=reason)
+        lock.note(target="", origin="")
 
 
 def _record(this: Phase, built: manifest.Manifest, *, event: str, reason: str) -> None:
