@@ -110,7 +110,7 @@ def build(
             built_by=request.built_by,
         )
         _runtime_files(release, built, request.env)
-        files.write(release.manifest, built.text())
+        _mark(release.manifest, built.text())
         return built, how
     except BaseException:
         builder.stop_leftover()
@@ -182,12 +182,18 @@ def _virtualenv(
         files.give(venv, uid=0, gid=grp.getgrnam(app.user).gr_gid)
         venv.chmod(0o750)
         packages = len(list(venv.glob("lib/python*/site-packages/*.dist-info")))
-        files.write(complete, f"{packages}\n")
+        _mark(complete, f"{packages}\n")
     except BaseException:
         with contextlib.suppress(OSError):
             files.remove_tree(venv)
         raise
     return venv, packages, f"{packages} packages installed"
+
+
+def _mark(path: Path, content: str) -> None:
+    """Say that the folder of ``path`` is complete. After a power cut, what is said to be complete must be."""
+    files.sync_file_system(path.parent)
+    files.write(path, content)
 
 
 def _install(
