@@ -67,9 +67,9 @@ app = create_app()
 """
 
 
-def gated_commit(version: int) -> Commit:
+def gated_commit(version: int, *, dependency: str = "1.17.0") -> Commit:
     """A version of the probe app that is built, and starts, only when it may."""
-    files = probe_files(version, layout="src", dependency="1.17.0")
+    files = probe_files(version, layout="src", dependency=dependency)
     pyproject = files["pyproject.toml"].replace("[project]", 'backend-path = ["backend"]\n\n[project]', 1)
     pyproject = pyproject.replace('requires = ["setuptools>=77"]', "requires = []")
     pyproject = pyproject.replace('"setuptools.build_meta"', '"gated"')
@@ -245,6 +245,20 @@ def wait_for(condition: Callable[[], bool], *, seconds: float, what: str) -> flo
             what = f"{what.partition(' (')[0]} ({error})"
         assert time.monotonic() - began < seconds, f"after {seconds} s still not: {what}"
         time.sleep(0.1)
+
+
+def snapshot(app: App) -> dict[str, object]:
+    """What users get and all that is kept of the app on its host."""
+    return {
+        "round": live_round(app),
+        "pid": app.main_pid(),
+        "current": app.live_id(),
+        "traces": app.traces(),
+        "releases": app.release_ids(),
+        "virtualenvs": app.shell(f"ls -A {app.root}/venvs"),
+        "went live": [event["release"] for event in app.history() if event["event"] in ("live", "rolled back")],
+        "bad": [event["release"] for event in app.history() if event["event"] == "bad"],
+    }
 
 
 def assert_nothing_half(app: App) -> None:

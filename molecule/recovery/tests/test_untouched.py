@@ -8,27 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from interruptions import assert_nothing_half, gated_commit, live_round, next_round
+from interruptions import assert_done, assert_nothing_half, gated_commit, next_round, snapshot
 
 from apps.repos import Commit, Submodule, probe_files
-from support.deployments import REPOSITORIES, App
+from support.deployments import REPOSITORIES
 
 #: Everything that a failed attempt may take, unreachable servers included.
 FAILS_WITHIN_SECONDS = 60
-
-
-def snapshot(app: App) -> dict[str, object]:
-    """What users get and all that is kept of the app on its host."""
-    return {
-        "round": live_round(app),
-        "pid": app.main_pid(),
-        "current": app.live_id(),
-        "traces": app.traces(),
-        "releases": app.release_ids(),
-        "virtualenvs": app.shell(f"ls -A {app.root}/venvs"),
-        "went live": [event["release"] for event in app.history() if event["event"] in ("live", "rolled back")],
-        "bad": [event["release"] for event in app.history() if event["event"] == "bad"],
-    }
 
 
 @dataclass(frozen=True)
@@ -141,3 +127,24 @@ def test_fault_of_the_inventory_or_the_repository(app, fault):
     assert run.seconds < FAILS_WITHIN_SECONDS
     assert snapshot(app) == before
     assert_nothing_half(app)
+
+
+def test_commit_that_the_host_knows_is_deployed_without_the_server(app):
+    """Its branch has moved on, and another server's address is given meanwhile: only the commit counts."""
+    known = app.repo.sha("v1")
+    unreachable = {"flask_app_repository": "git@192.0.2.1:shop.git"}
+    for version in (known, known[:10]):
+        new = next_round(app)
+        app.deploy(version, **unreachable).check()
+        assert app.live()["code"] == "1"
+        assert_done(app, answers=new)
+
+
+def test_ref_is_deployed_once_it_is_there(app):
+    """The clean retry: nothing that failed before stands in its way."""
+    new = next_round(app)
+    assert app.deploy("late").rc != 0
+    app.push(gated_commit(8), branch="late")
+    app.deploy("late").check()
+    assert app.live()["code"] == "8"
+    assert_done(app, answers=new)
