@@ -61,8 +61,8 @@ class Specification:
     :param renamed: old name → new name; an empty new name means that the variable is gone.
     :param rules: from ``meta/variable_rules.yml``, by variable: ``pattern`` (a regular expression that the whole value,
         every item of a list, or every key of a dictionary has to match), ``minimum``, ``maximum``, ``filled`` (it must
-        not be empty), ``expected`` (the words for the user), and ``when`` (values of other variables with which the
-        rule applies).
+        not be empty), ``expected`` (the words for the user), ``when`` (values of other variables with which the rule
+        applies), and ``values`` (a rule for the values of a dictionary, which must be single ones and are never shown).
     :param neighbours: names of the other roles beside it.
     """
 
@@ -148,8 +148,10 @@ def misvalued(specification: Specification, name: str, values: Mapping[str, Any]
     rule = specification.rules.get(name)
     if rule is not None and value is not None and not found and _applies(rule, specification.options, values):
         found = _check_rule(name, value, rule)
-    if option.get("no_log"):
-        return [Problem(problem.variable, f"is not what it must be: {describe(option)}") for problem in found]
+    # Of a plain dictionary only names are shown.
+    if option.get("no_log") and (not isinstance(value, Mapping) or option.get("options")):
+        wanted = (rule or {}).get("expected") or describe(option)
+        return [Problem(problem.variable, f"is not what it must be: {wanted}") for problem in found]
     return found
 
 
@@ -284,7 +286,15 @@ def _check_rule(name: str, value: Any, rule: Mapping[str, Any]) -> list[Problem]
         return [Problem(name, f"is empty, must {'hold' if isinstance(value, list | Mapping) else 'be'} {expected}")]
     if not isinstance(value, list | Mapping):
         return [] if _fits(value, rule) else [Problem(name, f"is {_shown(value)}, must be {expected}")]
-    return [Problem(name, f"has {_shown(item)}, must hold {expected}") for item in value if not _fits(item, rule)]
+    wrong = [Problem(name, f"has {_shown(item)}, must hold {expected}") for item in value if not _fits(item, rule)]
+    if isinstance(value, Mapping) and "values" in rule:
+        inner = rule["values"]
+        wrong += [
+            Problem(f"{name}.{key}", f"must be {inner['expected']}")
+            for key, item in value.items()
+            if isinstance(item, list | tuple | Mapping) or not _fits("" if item is None else item, inner)
+        ]
+    return wrong
 
 
 def _fits(value: Any, rule: Mapping[str, Any]) -> bool:

@@ -1,0 +1,118 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A wrong value of an app's variable is told with the variable's name, the value and the fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.baremetal.flask.plugins.plugin_utils import variables
+
+ROLE = variables.load(Path(__file__).resolve().parents[2] / "roles/flask_app")
+
+
+def problems(name, value):
+    return [f"{found.variable} {found.message}" for found in variables.misvalued(ROLE, name, {name: value})]
+
+
+GOOD = {
+    "flask_app_name": ["shop", "my-shop-2", "ab"],
+    "flask_app_repository": [
+        "git@git.example.com:acme/shop.git",
+        "https://git.example.com/shop.git",
+        "ssh://git@git.example.com:22/shop",
+        "/srv/git/shop.git",
+    ],
+    "flask_app_version": ["main", "v1.2.0", "feature/login", "refs/tags/v1", "e1ca3a1", 20261120, "grüße"],
+    "flask_app_domain": [
+        "shop.example.com",
+        "localhost",
+        "192.0.2.7",
+        "xn--grn-hoa.example.com",
+        "a" * 63 + ".example.com",
+    ],
+    "flask_app_env": [{}, {"MAIL": "x", "PORT": 5, "DEBUG": False, "EMPTY": None}],
+    "flask_app_wsgi": ["", "shop:app", "shop.web:create_app('production')"],
+    "flask_app_subdirectory": ["", "backend", "apps/shop", "apps/shop.v2/", "..shop"],
+    "flask_app_health_path": ["", "/", "/healthz?full=1", "/gr%C3%BC%C3%9Fe"],
+    "flask_app_deploy_key": ["", "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----\n"],
+    "flask_app_keep_releases": [1, "5"],
+    "flask_app_lock_seconds": [600],
+    "flask_app_hosts": [["shop-1"]],
+}
+
+BAD = [
+    ("flask_app_name", "My Shop", 'is "My Shop", must be 2 to 24 lower-case letters'),
+    ("flask_app_name", "s", 'is "s", must be 2 to 24'),
+    ("flask_app_name", "shop_1", 'is "shop_1", must be'),
+    ("flask_app_name", "", "is empty, must be 2 to 24"),
+    ("flask_app_name", None, "is empty"),
+    ("flask_app_repository", "", "is empty, must be what git clone would take"),
+    ("flask_app_repository", "--upload-pack=id", "must be what git clone would take"),
+    ("flask_app_repository", "git@git.example.com:a b", "must be what git clone would take"),
+    ("flask_app_version", "", "is empty, must be a branch, a tag or a SHA"),
+    ("flask_app_version", "--help", 'is "--help", must be a branch'),
+    ("flask_app_version", "main~1", "must be a branch"),
+    ("flask_app_version", "a..b", "must be a branch"),
+    ("flask_app_version", "main ", 'is "main ", must be a branch'),
+    ("flask_app_version", 1.10, "is read by YAML as 1.1, must be a string: write it in quotes"),
+    ("flask_app_domain", "https://shop.example.com", "without https://, port or path"),
+    ("flask_app_domain", "shop.example.com/x", "without https://, port or path"),
+    ("flask_app_domain", "shop.example.com:8080", "without https://, port or path"),
+    ("flask_app_domain", "shop_1.example.com", "must be a bare host name"),
+    ("flask_app_domain", "grün.example.com", "other alphabets as xn--"),
+    ("flask_app_domain", "a" * 64 + ".example.com", "must be a bare host name"),
+    ("flask_app_env", "A=1", "is not what it must be: names of letters"),
+    ("flask_app_env", {"A-B": "1"}, 'has "A-B", must hold names of letters, digits and underscores'),
+    ("flask_app_env", {"A": {"b": 1}}, "flask_app_env.A must be one text"),
+    ("flask_app_env", {"A": "\x1b"}, "flask_app_env.A must be one text without control characters"),
+    ("flask_app_wsgi", "shop", 'is "shop", must be module:name'),
+    ("flask_app_wsgi", "shop.py", "must be module:name"),
+    ("flask_app_subdirectory", "/srv", 'is "/srv", must be a folder inside the repository'),
+    ("flask_app_subdirectory", "a/../../b", "must be a folder inside the repository"),
+    ("flask_app_subdirectory", "my app", "without blanks, colons, quotes, %"),
+    ("flask_app_subdirectory", "100%", "without blanks, colons, quotes, %"),
+    ("flask_app_health_path", "healthz", 'is "healthz", must be a path such as /healthz'),
+    ("flask_app_health_path", "https://shop.example.com/", "must be a path"),
+    ("flask_app_health_path", "/a b", "percent-encoded"),
+    ("flask_app_health_path", "/grüße", "percent-encoded"),
+    ("flask_app_deploy_key", "ssh-ed25519 AAAA alice@laptop", "must be: the text of a private SSH key"),
+    ("flask_app_keep_releases", 0, "is 0, must be 1 or more"),
+    ("flask_app_keep_releases", "many", "must be a whole number"),
+    ("flask_app_lock_seconds", None, "is empty: remove it for the default, 600"),
+    ("flask_app_hosts", [], "is empty, must hold the hosts"),
+    ("flask_app_watch_seconds", -1, "is -1, must be 0 or more"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in GOOD.items() for value in values])
+def test_good_value_is_accepted(name, value):
+    assert problems(name, value) == []
+
+
+@pytest.mark.parametrize(("name", "value", "told"), BAD)
+def test_wrong_value_is_told_with_the_fix(name, value, told):
+    (problem,) = problems(name, value)
+    assert problem.startswith(name)
+    assert told in problem
+
+
+def test_every_rule_without_a_number_is_tested_both_ways():
+    ruled = {name for name, rule in ROLE.rules.items() if "minimum" not in rule}
+    assert ruled <= set(GOOD)
+    assert ruled <= {name for name, _value, _told in BAD}
+
+
+def test_all_variables_of_an_environment_are_told_at_once():
+    assert len(problems("flask_app_env", {"1": "", "2": "", "A": []})) == 3
+
+
+def test_secret_is_not_told():
+    told = problems("flask_app_deploy_key", "ssh-ed25519 " + "A" * 60) + problems(
+        "flask_app_env", {"KEY": "s3cret\x00"}
+    )
+    assert len(told) == 2
+    assert "AAAA" not in " ".join(told)
+    assert "s3cret" not in " ".join(told)
