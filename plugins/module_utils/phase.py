@@ -59,8 +59,11 @@ class Phase:
             take_over=options["take_over"],
         )
 
+    def is_provisioned(self) -> bool:
+        return self.app.root.is_dir() and self.app.platform_env.is_file()
+
     def require_provisioned(self) -> None:
-        if not self.app.root.is_dir() or not self.app.platform_env.is_file():
+        if not self.is_provisioned():
             raise PhaseError(
                 f"{self.app.name} is not provisioned on this host",
                 advice="Run site.yml, or provision.yml and then this again.",

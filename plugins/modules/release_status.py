@@ -43,7 +43,7 @@ status:
       description: Who rolled back and so holds the app here; empty when nobody does.
       type: str
     health:
-      description: V(ok), or what is wrong.
+      description: V(ok), or what is wrong; V(not provisioned) where the app is not.
       type: str
     instances:
       description:
@@ -67,6 +67,7 @@ status:
 
 import time
 from dataclasses import asdict
+from typing import Any
 
 from ansible_collections.baremetal.flask.plugins.module_utils import (
     files,
@@ -84,10 +85,22 @@ OPTIONS = {**health.OPTIONS, "attempts": {"type": "int", "default": 10}}
 #: Steps on the way that are no attempt of their own.
 _STEPS = (history.BUILT, history.RELEASE_PHASE)
 
+#: The status of a host that the app has not been provisioned on, or was removed from.
+_NOTHING: dict[str, Any] = {
+    "live": None,
+    "held": "",
+    "health": "not provisioned",
+    "instances": [],
+    "disk_mb": 0,
+    "lock": "",
+    "attempts": [],
+}
+
 
 def work(this: phase.Phase) -> dict:
-    this.require_provisioned()
     app = this.app
+    if not this.is_provisioned():
+        return {"status": {**_NOTHING, "free_mb": files.free_mb(app.root.parent)}, "summary": "not provisioned"}
     events = history.read(app.history)
     live, hold, lock = app.live(), history.held_by(events), lease.read(app)
     attempts = [asdict(event) for event in reversed(events) if event.event not in _STEPS][: this.options["attempts"]]
