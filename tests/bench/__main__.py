@@ -206,10 +206,10 @@ def run_round(number: int, contenders: Sequence[Contender], origin: Origin) -> I
         contender.host.run(["systemctl", "stop", f"{app}.service", f"{app}.*.service"], check=False)
 
 
-def prepare(host: Host, rounds: int) -> Origin:
+def prepare(host: Host, contenders: Sequence[Contender], rounds: int) -> Origin:
     """Install what all contenders need, and start the git server."""
-    # The first provisioning installs git, nginx and uv for everybody; the rest is what the others' scripts use.
-    Project(host, Path(tempfile.mkdtemp(prefix="bench-"))).prepare("warm-up")
+    # This project's first provisioning installs git, nginx and uv for everybody.
+    next(contender for contender in contenders if isinstance(contender, Project)).prepare("warm-up")
     packages = (
         "apt-get -qq install -y --no-install-recommends curl python3-packaging python3-venv </dev/null >/dev/null"
     )
@@ -241,33 +241,31 @@ def show(samples: Sequence[report.Sample]) -> None:
     print("\n".join(report.verdicts(samples)), flush=True)
 
 
-def compare(bed: Bed, *, rounds: int, minutes: float) -> list[report.Sample]:
+def compare(bed: Bed, *, rounds: int, minutes: float) -> Iterator[report.Sample]:
     """Run the rounds, telling how it goes; no new round is begun that would end after ``minutes``."""
     began = time.monotonic()
     print(f"booting a Debian {DEBIAN} host and installing what all three need …", flush=True)
     host = bed.up(HOST, debian=DEBIAN)
-    samples: list[report.Sample] = []
-    origin = prepare(host, rounds)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         contenders = [kind(host, Path(folder)) for kind in (Floor, Project, Usual)]
+        origin = prepare(host, contenders, rounds)
         for number in range(1, rounds + 1):
             started = time.monotonic()
             for sample in run_round(number, contenders, origin):
-                samples.append(sample)
                 failed = "" if sample.failed is None else f", {sample.failed} of {sample.requests} requests failed"
                 print(
                     f"[{time.monotonic() - began:4.0f} s] round {number}/{rounds}  {sample.scenario:<18} "
                     f"{report.TITLES[sample.contender]:<18} {sample.measured():6.2f} s{failed}",
                     flush=True,
                 )
+                yield sample
             now = time.monotonic()
             if number < rounds and now - began + (now - started) > minutes * 60:
                 print(f"the time is up after {number} of {rounds} rounds", flush=True)
                 break
-    return samples
 
 
-def main() -> int:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default %(default)s)")
     parser.add_argument("--minutes", type=float, default=10, help="no further round when it would end after these")
@@ -276,6 +274,12 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.rounds < 1:
         parser.error("--rounds: at least 1")
+    return arguments
+
+
+def main() -> int:
+    """Compare, print and write what was measured, also when it was cut short; return the exit status."""
+    arguments = parse_arguments()
     if problem := engine.doctor():
         print(f"bench: {problem}", file=sys.stderr)
         return CANNOT_BOOT
@@ -283,19 +287,22 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     bed = Bed(arguments.bed)
     bed.down()
-    before = machine()
+    about = machine()
+    samples: list[report.Sample] = []
     try:
-        samples = compare(bed, rounds=arguments.rounds, minutes=arguments.minutes)
+        for sample in compare(bed, rounds=arguments.rounds, minutes=arguments.minutes):
+            samples.append(sample)
     except (ContenderError, TestbedError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     finally:
         if not arguments.keep:
             bed.down()
-    show(samples)
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(report.as_json(samples, machine=before, debian=DEBIAN), indent=1) + "\n")
-    print(f"\nall samples: {RESULT.relative_to(PROJECT)}")
+        if samples:
+            show(samples)
+            RESULT.parent.mkdir(exist_ok=True)
+            RESULT.write_text(json.dumps(report.as_json(samples, machine=about, debian=DEBIAN), indent=1) + "\n")
+            print(f"\nall samples: {RESULT.relative_to(PROJECT)}")
     return 0
 
 

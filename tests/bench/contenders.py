@@ -116,6 +116,9 @@ class Floor(Contender):
 class _Playbooks(Contender):
     """A contender that runs playbooks."""
 
+    #: What decides how Ansible itself works.
+    config: Path
+
     def _inventory(self, app: str, variables: Mapping[str, object]) -> Path:
         return write_inventory(self.workspace / app, {"app": [self.host]}, variables)
 
@@ -129,6 +132,7 @@ class _Playbooks(Contender):
                 debian=self.host.debian,
                 extra_vars=variables,
                 env={
+                    "ANSIBLE_CONFIG": str(self.config),
                     "ANSIBLE_CALLBACK_PLUGINS": f"{CALLBACKS}:{FOLDER / 'callbacks'}",
                     "ANSIBLE_CALLBACKS_ENABLED": "run_record,task_times",
                     "TASK_TIMES_FILE": str(times),
@@ -145,6 +149,7 @@ class Project(_Playbooks):
     """This project's own playbooks."""
 
     key, title = "ours", "this project"
+    config = PROJECT / "ansible.cfg"
 
     def prepare(self, app: str) -> None:
         variables = {
@@ -169,6 +174,7 @@ class Usual(_Playbooks):
     """The playbook that most people write. Going back is deploying the older ref."""
 
     key, title = "usual", "the usual playbook"
+    config = FOLDER / "usual/ansible.cfg"
 
     def prepare(self, app: str) -> None:
         self._inventory(app, {"app_name": app, "app_repository": REPOSITORY, "app_domain": self.domain(app)})

@@ -46,7 +46,7 @@ class CallbackModule(CallbackBase):
         for entry in reversed(self._tasks):
             if entry["task"] == result.task.get_name() and entry["ended"] is None:
                 entry["ended"] = time.time()
-                entry["action"] = result.task.resolved_action or result.task.action
+                entry["action"] = result.task.action
                 entry["seconds"] = result.result.get("seconds")
                 return
 

@@ -41,7 +41,6 @@ ProtectSystem=strict
 ProtectHome=yes
 PrivateTmp=yes
 END
-    systemctl daemon-reload
 }
 
 case $action in
