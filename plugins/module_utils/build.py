@@ -76,10 +76,12 @@ def build(
     files.remove_tree(release.path)
     names, subject, committed = repository.describe(request.sha)
     try:
-        release.path.mkdir(parents=True, mode=0o755)
+        release.path.mkdir(parents=True, mode=0o750)
+        # Until its files have their owners and modes, only the build gets into it.
+        os.chown(release.path, 0, grp.getgrnam(app.build_user).gr_gid)
         repository.check_out(request.sha, release.src)
         folder = _app_folder(release, request.subdirectory)
-        needs = dependencies.find(folder)
+        needs = dependencies.find(folder, checkout=release.src)
         entry_point, import_path = (request.entry_point, folder) if request.entry_point else wsgi.find(folder)
         files.set_times(release.src, committed)
         venv, packages, how = _virtualenv(app, release, needs, builder, uv=uv, rebuild=request.rebuild)
@@ -110,6 +112,8 @@ def build(
             built_by=request.built_by,
         )
         _runtime_files(release, built, request.env)
+        os.chown(release.path, 0, 0)
+        release.path.chmod(0o755)
         _mark(release.manifest, built.text())
         return built, how
     except BaseException:
@@ -259,6 +263,9 @@ def _runtime_files(release: Release, built: manifest.Manifest, env: dict[str, st
     """What systemd and gunicorn read to run the release."""
     app = release.app
     runtime = built.runtime(release)
+    if "PYTHONPATH" in env:
+        # The variables of a release win over its unit, which must not hide the app's own package.
+        env = {**env, "PYTHONPATH": ":".join([*map(str, runtime.import_paths), env["PYTHONPATH"]])}
     workers = units.web_concurrency(cores=os.cpu_count() or 1, memory_mb=_memory_mb())
     files.write(release.env, envfile.render(env), mode=0o600)
     files.write(release.path / "gunicorn.conf.py", units.gunicorn_settings(release, workers=workers))

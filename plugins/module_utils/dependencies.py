@@ -89,9 +89,10 @@ class Dependencies:
         ]  # fmt: skip
 
 
-def find(folder: Path) -> Dependencies:
+def find(folder: Path, *, checkout: Path | None = None) -> Dependencies:
     """Choose by the files that are there.
 
+    :param checkout: no file outside it is read; the app's own folder when None.
     :raises PhaseError: when none or several of the files that decide are there, or one cannot be read.
     """
     names = sorted(entry.name for entry in folder.iterdir())
@@ -117,7 +118,7 @@ def find(folder: Path) -> Dependencies:
             "flask_app_subdirectory.",
         )
     if file == "requirements.txt":
-        return _from_requirements(folder, project)
+        return _from_requirements(folder, project, checkout=(checkout or folder).resolve())
     decides = _metadata(folder, project)
     if file == "uv.lock":
         lock = _toml(folder / file)
@@ -126,8 +127,8 @@ def find(folder: Path) -> Dependencies:
     return Dependencies(folder, file, decides, builds)
 
 
-def _from_requirements(folder: Path, project: Mapping) -> Dependencies:
-    files = _with_includes(folder / "requirements.txt")
+def _from_requirements(folder: Path, project: Mapping, *, checkout: Path) -> Dependencies:
+    files = _with_includes(folder / "requirements.txt", checkout=checkout)
     local: list[Path] = []
     extras: tuple[str, ...] = ()
     is_package = False
@@ -198,10 +199,14 @@ def _toml(path: Path) -> dict:
         raise PhaseError(f"{path.name} cannot be read: {error}", advice="Correct the file and commit it.") from error
 
 
-def _with_includes(path: Path, seen: tuple[Path, ...] = ()) -> tuple[Path, ...]:
+def _with_includes(path: Path, *, checkout: Path, seen: tuple[Path, ...] = ()) -> tuple[Path, ...]:
     """A requirements file and every file that it includes with -r or -c, each once."""
     if path in seen:
         return seen
+    if not path.resolve().is_relative_to(checkout):
+        raise PhaseError(
+            f"{path.name} leads out of the repository", advice="Commit the file itself, inside the repository."
+        )
     try:
         content = path.read_text(encoding="utf-8")
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -214,7 +219,7 @@ def _with_includes(path: Path, seen: tuple[Path, ...] = ()) -> tuple[Path, ...]:
     seen = (*seen, path)
     for _option, name in _INCLUDE.findall(content):
         if "://" not in name:
-            seen = _with_includes(Path(os.path.normpath(path.parent / name)), seen)
+            seen = _with_includes(Path(os.path.normpath(path.parent / name)), checkout=checkout, seen=seen)
     return seen
 
 

@@ -52,10 +52,11 @@ class Lease:
     change: str = ""
 
     def __str__(self) -> str:
-        return (
-            f"{self.holder} ({self.purpose}) holds the lock since {_clock(self.since)}; "
-            f"it expires at {_clock(self.expires)} unless renewed"
-        )
+        until = f"it expires at {_clock(self.expires)} unless renewed"
+        if self.expires < time.time():
+            # The phase takes longer than the lease, and the flock is held.
+            until = "it works on this host right now"
+        return f"{self.holder} ({self.purpose}) holds the lock since {_clock(self.since)}; {until}"
 
 
 class BusyError(PhaseError):

@@ -6,14 +6,11 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
-#: ``module:attribute`` or ``module:factory()``, as gunicorn and its like take it.
-ENTRY_POINT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\(.*\))?")
 _NAMES = ("app", "application")
 _FACTORIES = ("create_app", "make_app")
 _NOT_THE_APP = {"tests", "test", "docs", "migrations", "instance", "node_modules", "static", "templates", "examples"}

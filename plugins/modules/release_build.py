@@ -75,6 +75,7 @@ summary:
   returned: success
 """
 
+import dataclasses
 from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils import (
@@ -149,6 +150,7 @@ def _build(this: phase.Phase, lock) -> dict:
         )
         this.record(history.BUILT, built)
     lock.note(target=built.id)
+    built = dataclasses.replace(built, ref=options["version"])
     return {
         "state": "built",
         "changed": True,

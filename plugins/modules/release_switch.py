@@ -25,6 +25,10 @@ options:
     description: The release's id.
     type: str
     required: true
+  ref:
+    description: The ref that was asked for, for the history. Empty for the one that the release was built as.
+    type: str
+    default: ""
   rollback:
     description: This goes back to an older release; the next C(site.yml) then stays there.
     type: bool
@@ -58,6 +62,7 @@ summary:
   returned: success
 """
 
+import dataclasses
 import time
 
 from ansible_collections.baremetal.flask.plugins.module_utils import (
@@ -76,6 +81,7 @@ OPTIONS = {
     **health.OPTIONS,
     **finish.OPTIONS,
     "release": {"type": "str", "required": True},
+    "ref": {"type": "str", "default": ""},
     "rollback": {"type": "bool", "default": False},
     "watch_seconds": {"type": "float", "default": 3},
     "finish": {"type": "bool", "default": True},
@@ -92,6 +98,7 @@ def work(this: phase.Phase) -> dict:
         found = manifest.read(release)
         if not found or not instances.is_serving(release):
             raise PhaseError(f"release {release.id} is not running on this host", advice="Run the playbook again.")
+        found = dataclasses.replace(found, ref=options["ref"] or found.ref)
         if app.live_id() != release.id:
             change = history.ROLLED_BACK if options["rollback"] else history.LIVE
             lock.note(origin=app.live_id() or lease.NOTHING, target=release.id, change=change)

@@ -26,6 +26,8 @@ from ansible.module_utils.common.validation import (
     check_type_int,
 )
 
+from ansible_collections.baremetal.flask.plugins.module_utils import envfile
+
 Options = Mapping[str, Mapping[str, Any]]
 
 #: How a person calls a type of the specification.
@@ -62,7 +64,7 @@ class Specification:
     :param rules: from ``meta/variable_rules.yml``, by variable: ``pattern`` (a regular expression that the whole value,
         every item of a list, or every key of a dictionary has to match), ``minimum``, ``maximum``, ``filled`` (it must
         not be empty), ``expected`` (the words for the user), ``when`` (values of other variables with which the rule
-        applies), and ``values`` (a rule for the values of a dictionary, which must be single ones and are never shown).
+        applies), and ``environment`` (it holds environment variables; their values are never shown).
     :param neighbours: names of the other roles beside it.
     """
 
@@ -287,13 +289,9 @@ def _check_rule(name: str, value: Any, rule: Mapping[str, Any]) -> list[Problem]
     if not isinstance(value, list | Mapping):
         return [] if _fits(value, rule) else [Problem(name, f"is {_shown(value)}, must be {expected}")]
     wrong = [Problem(name, f"has {_shown(item)}, must hold {expected}") for item in value if not _fits(item, rule)]
-    if isinstance(value, Mapping) and "values" in rule:
-        inner = rule["values"]
-        wrong += [
-            Problem(f"{name}.{key}", f"must be {inner['expected']}")
-            for key, item in value.items()
-            if isinstance(item, list | tuple | Mapping) or not _fits("" if item is None else item, inner)
-        ]
+    if isinstance(value, Mapping) and rule.get("environment"):
+        faults = (envfile.problem(str(key), item) for key, item in value.items())
+        wrong += [Problem(name, f"is wrong: {fault}") for fault in faults if fault]
     return wrong
 
 

@@ -333,6 +333,14 @@ def install(tmp_path: Path, shelf: Path) -> Callable[[Path], set[str]]:
     return work
 
 
+def test_include_that_leads_out_of_the_repository_is_refused(project):
+    folder = project({"requirements.txt": "-r ../outside.txt\n"})
+    (folder.parent / "outside.txt").write_text("six\n")
+    with pytest.raises(PhaseError, match=r"outside\.txt leads out of the repository"):
+        dependencies.find(folder)
+    assert len(dependencies.find(folder, checkout=folder.parent).files) == 2
+
+
 def test_requirements_with_includes_are_installed(project, install):
     folder = project({"requirements.txt": "-r more/base.txt\n-c pins.txt\nbeta\n", "more/base.txt": "alpha\n"})
     project({"pins.txt": "alpha==1.0\n"})

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,12 @@ import pytest
 
 from ansible_collections.baremetal.flask.plugins.module_utils import wsgi
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.plugin_utils import variables
+
+#: What a user may set: what is found must be among it.
+ENTRY_POINT = re.compile(
+    variables.load(Path(__file__).resolve().parents[2] / "roles/flask_app").rules["flask_app_wsgi"]["pattern"]
+)
 
 APP = "from flask import Flask\napp = Flask(__name__)\n"
 FACTORY = "from flask import Flask\ndef create_app(test_config=None):\n    return Flask(__name__)\n"
@@ -99,7 +106,7 @@ def lay(folder: Path, files: dict[str, str]) -> Path:
 def test_entry_point_is_found(tmp_path, files, entry_point):
     found, _folder = wsgi.find(lay(tmp_path, files))
     assert found == entry_point
-    assert wsgi.ENTRY_POINT.fullmatch(found)
+    assert ENTRY_POINT.fullmatch(found)
 
 
 #: Stands for Flask: what is imported and called is the app's own code.
@@ -184,11 +191,11 @@ def test_folders_that_hold_no_app_are_passed_over(tmp_path):
     "good", ["shop:app", "shop.web:create_app()", "shop:create_app('production', debug=False)", "a_1:b_2"]
 )
 def test_entry_point_pattern_accepts(good):
-    assert wsgi.ENTRY_POINT.fullmatch(good)
+    assert ENTRY_POINT.fullmatch(good)
 
 
 @pytest.mark.parametrize(
     "bad", ["shop", "shop:", ":app", "shop-x:app", "1shop:app", "shop:app; rm", "shop:a.b", "shop app:x"]
 )
 def test_entry_point_pattern_refuses(bad):
-    assert not wsgi.ENTRY_POINT.fullmatch(bad)
+    assert not ENTRY_POINT.fullmatch(bad)
