@@ -15,7 +15,7 @@ from ansible_collections.baremetal.flask.plugins.plugin_utils import controller
 class ActionModule(ActionBase):
     """Says who runs this, and frees the lock of an earlier run that died on this machine.
 
-    ``meta/runtime.yml`` redirects the action of each release module here; the module that runs keeps its name.
+    ``plugins/action/release_*.py`` are links to this file: one action for every module of a run.
     """
 
     TRANSFERS_FILES = False
