@@ -31,6 +31,10 @@ class CommandError(PhaseError):
         self.output = output
         self.code = code
 
+    @property
+    def says_disk_full(self) -> bool:
+        return any(words in self.output for words in ("No space left on device", "Disk quota exceeded", "os error 28"))
+
 
 def run(
     argv: Sequence[str | Path],
@@ -146,7 +150,7 @@ class Builder:
         try:
             return run(words, timeout=self.timeout + 15, title=title)
         except CommandError as error:
-            if error.code is None or "No space left on device" in error.output or "os error 28" in error.output:
+            if error.code is None or error.says_disk_full:
                 self.stop_leftover()
             raise
 

@@ -268,8 +268,6 @@ def _deciding(project: Mapping) -> Mapping:
 
 def cause(output: str) -> str:
     """The lines of uv's output that say why, as one."""
-    if "No space left on device" in output or "os error 28" in output:
-        return "the disk is full"
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     first = next((number for number, line in enumerate(lines) if line.startswith(("×", "error:"))), None)
     if first is None:

@@ -17,6 +17,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.flask.plugins.module_utils import envfile, files, history, lease, manifest
+from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandError
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
 
@@ -170,7 +171,9 @@ def _told(phase: Phase, started: float) -> Iterator[None]:
         yield
         return
     except PhaseError as error:
-        stopped = error
+        # What a program said of a full disk is the same cause, whoever ran it.
+        commands = [each for each in (error, error.__cause__) if isinstance(each, CommandError)]
+        stopped = disk_full(phase.app, error) if any(each.says_disk_full for each in commands) else error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -188,9 +191,16 @@ def _told(phase: Phase, started: float) -> Iterator[None]:
     )
 
 
-def disk_full(app: App) -> PhaseError:
-    where = app.root if app.root.is_dir() else app.root.parent
+def disk_full(app: App, error: PhaseError | None = None) -> PhaseError:
+    """The message for a full disk: of the disks that an app fills, the one with the least space.
+
+    :param error: how a program told it, for its log.
+    """
+    folders = [folder for folder in (app.root, app.root.parent, app.cache) if folder.is_dir()]
+    where = min(folders, key=files.free_mb)
     return PhaseError(
-        f"the disk is full: {where} has {files.free_mb(where)} MB free",
+        f"the disk is full: {where} has {files.free_mb(where)} MB free, and this takes more",
         advice="Nothing that serves was touched. Free some space on the host, then run this again.",
+        log=error.log if error else [],
+        log_title=error.log_title if error else "",
     )

@@ -302,8 +302,6 @@ def _fetch_advice(output: str) -> str:
         )
     if "Permission denied" in output or "Authentication failed" in output or "could not read Username" in output:
         return "Check flask_app_repository and that flask_app_deploy_key may read it, then run this again."
-    if "No space left" in output:
-        return "Free some space on the host, then run this again."
     if "dubious ownership" in output:
         return "A repository on the host itself must belong to root."
     return "Check flask_app_repository and that the host can reach it, then run this again."

@@ -441,7 +441,6 @@ def test_uv_lock_is_installed_as_locked(project, install, shelf):
             '           File "setup.py", line 1, in <module>\n         RuntimeError: no compiler\nhint: something\n',
             "Failed to build `shop`: The build backend returned an error: RuntimeError: no compiler",
         ),
-        ("error: os error 28\n", "the disk is full"),
         ("something\nelse\n", "else"),
         ("", "no output"),
     ],
