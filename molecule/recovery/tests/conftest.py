@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from interruptions import HOLD, gated_commit, next_round
+from interruptions import HOLD, gated_commit, next_round, unfinished
 
 from support.deployments import App, new_app, pytest_runtest_makereport
 
@@ -24,7 +24,8 @@ def deployed(new_app, machine) -> App:
 
 @pytest.fixture
 def app(deployed) -> App:
-    """The same app; whatever a failed test has left at a gate is let go."""
-    deployed.shell(f"rm -rf {HOLD}")
+    """The same app. What a failed test has left behind does not make the next one fail."""
     yield deployed
-    deployed.shell(f"rm -rf {HOLD}")
+    for attempt in unfinished():
+        attempt.kill()
+    deployed.shell(f"rm -rf {HOLD} {deployed.root}/lease.json")

@@ -26,7 +26,7 @@ from support.playbooks import Run, Started
 
 HOLD = "/run/hold"
 #: How long a deploy may take to reach a point, or to end when nothing holds it.
-LONG_SECONDS = 90
+LONG_SECONDS = 240
 _ROUNDS = itertools.count(1)
 
 _BUILD_BACKEND = '''\
@@ -128,17 +128,17 @@ BUILDING = Point("building", hold="build")
 BUILT = Point("built", pause="release_ready")
 STARTING = Point("starting", hold="start")
 READY = Point("ready", pause="release_switch")
-WATCHING = Point("watching", variables={"flask_app_watch_seconds": 8}, switched=True)
+WATCHING = Point("watching", variables={"flask_app_watch_seconds": 12}, switched=True)
 DRAINING = Point(
     "draining",
-    variables={"flask_app_watch_seconds": 0, "flask_app_drain_seconds": 8},
+    variables={"flask_app_watch_seconds": 0, "flask_app_drain_seconds": 12},
     switched=True,
     slow_request=True,
 )
 POINTS = (BUILDING, BUILT, STARTING, READY, WATCHING, DRAINING)
 
 
-@dataclass
+@dataclass(eq=False)
 class Attempt:
     """A run that stands at a point. ``before`` is the id of the release that was live when it began."""
 
@@ -167,6 +167,9 @@ class Attempt:
         return run
 
 
+_ATTEMPTS: list[Attempt] = []
+
+
 def start(app: App, playbook: str = "deploy", *, point: Point = Point("not held"), **variables: object) -> Attempt:
     """Start a run that will stand at ``point``, and return at once."""
     before = app.live_id()
@@ -186,7 +189,14 @@ def start(app: App, playbook: str = "deploy", *, point: Point = Point("not held"
             "PAUSE_FILE": str(pause_file),
         },
     )
-    return Attempt(app, point, started, before, pause_file)
+    attempt = Attempt(app, point, started, before, pause_file)
+    _ATTEMPTS.append(attempt)
+    return attempt
+
+
+def unfinished() -> list[Attempt]:
+    """The runs that nobody has ended."""
+    return [attempt for attempt in _ATTEMPTS if attempt.started.process.returncode is None]
 
 
 def stand_at(app: App, point: Point, playbook: str = "deploy", **variables: object) -> Attempt:

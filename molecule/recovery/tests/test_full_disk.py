@@ -16,6 +16,7 @@ from interruptions import (
     next_round,
     snapshot,
     stand_at,
+    unfinished,
 )
 
 DISK_MB = 160
@@ -41,7 +42,10 @@ def tight(new_app, machine):
 @pytest.fixture(autouse=True)
 def space(tight):
     yield
+    for attempt in unfinished():
+        attempt.kill()
     free(tight)
+    tight.shell(f"rm -f {tight.root}/lease.json")
 
 
 def fill(app, *, but_kb: int) -> None:
@@ -69,6 +73,7 @@ def test_disk_full_while_building(tight, free_kb):
     assert run.rc != 0
     failure = run.results("release_build")[-1]
     assert f"the disk is full: {tight.root} has" in failure["msg"]
+    assert "\n" not in failure["msg"]
     assert "Free some space" in failure["advice"]
     assert "Traceback" not in run.output
     assert_nothing_half(tight)
