@@ -116,13 +116,13 @@ def work(this: phase.Phase) -> dict:
         try:
             result = _build(this, lock)
         except PhaseError as error:
+            # Nothing has been started: the next one need not wait for the rescue of this run.
+            lock.give_back()
             note = this.redact(error.message)
             history.append(
                 this.app.history,
                 history.Event(history.FAILED, "", ref=this.options["version"], by=this.deployer, note=note),
             )
-            # Nothing has been started: the next one need not wait for the rescue of this run.
-            lock.give_back()
             raise
         if result["state"] != "built":
             lock.give_back()

@@ -515,7 +515,6 @@ def test_ssh_is_told_the_key_and_the_hosts_to_trust(tmp_path, mirror):
             "unable to access 'https://git.example.com/b.git/': Could not resolve host",
             "the host can reach it",
         ),
-        ("error: file write error: No space left on device\nfatal: unable to write\n", None, "Free some space"),
         ("", "no answer in time", "the host can reach it"),
     ],
 )
