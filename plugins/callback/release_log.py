@@ -776,7 +776,9 @@ class CallbackModule(DefaultCallback):
 
     def _where_failed(self, hosts: Sequence[str]) -> str:
         """Return the phases or tasks that failed, with their hosts; hosts that only stopped with them are not named."""
-        parts = [f"{where} on {names(same)}" for same, where in group_by(self._failed_at.items(), str)]
+        # A host that a rescue has brought back did not fail in the end.
+        causes = ((host, where) for host, where in self._failed_at.items() if host in hosts)
+        parts = [f"{where} on {names(same)}" for same, where in group_by(causes, str)]
         if self._lost:
             parts.append(f"{names(list(self._lost))} unreachable")
         return "; ".join(parts) or names(hosts)

