@@ -6,10 +6,30 @@ from __future__ import annotations
 
 import pytest
 
-from apps.repos import probe_commit
+from apps.repos import Commit, probe_files
 from support.deployments import App, new_app, pytest_runtest_makereport
 
 __all__ = ["new_app", "pytest_runtest_makereport"]
+
+
+#: The probe with a request that lasts until another release has been live for a second.
+WAITS = """\
+import os
+import time
+
+from probe import create_app
+from probe.web import identity
+
+app = create_app()
+
+
+@app.get("/until-replaced")
+def until_replaced():
+    while os.path.realpath("/srv/shop/current/src") == os.getcwd():
+        time.sleep(0.02)
+    time.sleep(1)
+    return identity()
+"""
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +42,7 @@ def versions() -> range:
 def shop(new_app, machine, versions) -> App:
     """An app with v1 live at first. Tests add branches to its repository for what is broken."""
     app = new_app("shop", [machine], flask_app_watch_seconds=0.5)
-    app.publish([probe_commit(number, committed_instance=True) for number in versions])
+    trees = [probe_files(number, committed_instance=True) | {"wsgi.py": WAITS} for number in versions]
+    app.publish([Commit(files=files, tag=f"v{number}") for number, files in zip(versions, trees, strict=True)])
     app.site("v1").check()
     return app

@@ -26,27 +26,30 @@ class Broken:
 
 NEVER_LIVE = [
     Broken("import-error", ("process ended with status",), "No module named 'a_package_that_nobody_declared'"),
-    Broken("errors", ("GET /healthz answered 500",), "fails on every request", {"flask_app_health_seconds": 4}),
+    Broken("errors", ("GET /healthz answered 500",), "fails on every request", {"flask_app_health_seconds": 6}),
     Broken(
         "hangs",
         ("GET /healthz got no answer within 1 s",),
         "Listening at",
-        {"flask_app_health_answer_seconds": 1, "flask_app_health_seconds": 4},
+        {"flask_app_health_answer_seconds": 1, "flask_app_health_seconds": 6},
     ),
     Broken("dies-after-answer", ("process was killed by signal 9",), "Listening at"),
     Broken(
         "wrong-text",
         ("GET /healthz answered 200 without the text 'ok'",),
         "Listening at",
-        {"flask_app_health_text": "ok", "flask_app_health_seconds": 3},
+        {"flask_app_health_text": "ok", "flask_app_health_seconds": 6},
     ),
     Broken(
         "redirects",
         ("GET /healthz answered 302, expected 200",),
         "Listening at",
-        {"flask_app_health_status": [200], "flask_app_health_seconds": 3},
+        {"flask_app_health_status": [200], "flask_app_health_seconds": 6},
     ),
 ]
+
+#: What the phases are called for people.
+TITLES = {"ready": "Starting", "switch": "Live"}
 
 #: Goes bad half a second after it has gone live, whenever that is: the code waits until `current` names it.
 GOES_BAD = """\
@@ -81,20 +84,25 @@ threading.Thread(target=wait, daemon=True).start()
 """
 
 
-def assert_told(run: Run, *, phase: str, cause: tuple[str, ...], journal: str, serving: str) -> None:
-    """The run failed, and a person reads why, in which phase, the journal, and what is serving now."""
+def assert_told(run: Run, *, phase: str, cause: tuple[str, ...], journal: str, serving: str) -> dict:
+    """The run failed, and a person reads why, in which phase, the journal, and what is serving now.
+
+    Returns the result of the phase that failed.
+    """
     assert run.rc != 0
-    [failure] = [
-        item.result for item in run.tasks if item.status == "failed" and item.action.rpartition("_")[2] == phase
-    ]
+    [failed] = [item for item in run.tasks if item.status == "failed" and item.action.rpartition("_")[2] == phase]
+    failure = failed.result
     assert failure["phase"] == phase
     assert "\n" not in failure["msg"]
+    printed = [line.strip() for line in run.output.splitlines()]
+    assert any(f"{TITLES[phase]} failed on {failed.host}" in line for line in printed), run.output
     for words in cause:
-        assert any(words in line for line in run.output.splitlines()), run.output
+        assert any(words in line for line in printed), run.output
     assert any(journal in line for line in failure["log"]), failure["log"]
-    assert journal in run.output
-    assert serving in failure["serving"]
-    assert serving in run.output
+    assert failure["log"][-1].strip() in printed
+    assert any(line.startswith("serving now") and serving in line for line in printed), run.output
+    assert '"changed"' not in run.output, "a person reads no JSON"
+    return failure
 
 
 def link_of(app: App) -> str:
@@ -126,14 +134,14 @@ def test_release_that_is_never_well_is_never_live(shop, broken):
 
 
 @pytest.mark.parametrize(
-    ("tag", "dies", "cause"),
+    ("tag", "dies", "cause", "journal"),
     [
-        ("crashes-when-live", True, "the app's process was killed by signal 9"),
-        ("errors-when-live", False, "GET /healthz answered 500"),
+        ("crashes-when-live", True, "the app's process was killed by signal 9", "going bad now"),
+        ("errors-when-live", False, "GET /healthz answered 500", "RuntimeError: went bad"),
     ],
     ids=["crashes", "errors"],
 )
-def test_release_that_goes_bad_when_it_is_live_is_taken_back(shop, tag, dies, cause):
+def test_release_that_goes_bad_when_it_is_live_is_taken_back(shop, tag, dies, cause, journal):
     files = probe_files(91) | {"wsgi.py": GOES_BAD.format(dies=dies)}
     shop.push(Commit(files=files, message=tag, tag=tag), branch=tag)
     before, live, pid = shop.live(), shop.live_id(), shop.main_pid()
@@ -141,8 +149,9 @@ def test_release_that_goes_bad_when_it_is_live_is_taken_back(shop, tag, dies, ca
         run = shop.deploy(tag, flask_app_watch_seconds=30)
         ended = time.time()
         running.wait_for(running.look()["requests"] + 200)
-    assert_told(run, phase="switch", cause=("went bad", cause), journal="going bad now", serving=f"(v{before['code']})")
-    assert run.seconds < 30, "the watch went on after the release was dead"
+    causes = ("the new release went bad", cause)
+    failure = assert_told(run, phase="switch", cause=causes, journal=journal, serving=f"(v{before['code']})")
+    assert failure["seconds"] < 30, "the watch went on after the release was dead"
     assert shop.main_pid() == pid, "the old release was restarted"
     assert_only_running(shop, live)
 

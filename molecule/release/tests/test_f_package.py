@@ -17,14 +17,14 @@ def test_new_code_runs_although_the_virtualenv_is_shared(new_app, machine):
     first, venv = parcel.live_id(), parcel.venv()
     assert parcel.live()["code"] == "1"
     assert parcel.ask("/instance?name=committed.txt").json()["body"] == "committed with version 1\n"
-    kept = parcel.ask("/instance?name=kept.txt", method="POST", body="kept\n").json()
+    parcel.ask("/instance?name=kept.txt", method="POST", body="kept\n").json()
 
     parcel.deploy("v2").check()
     assert parcel.venv() == venv, "the dependencies are equal"
     assert parcel.live_id() != first
     assert parcel.live()["code"] == "2"
     assert parcel.ask("/request").json()["file"].startswith(f"{parcel.root}/releases/{parcel.live_id()}/lib/probe/")
-    assert parcel.ask("/instance?name=kept.txt").json() == kept
+    assert parcel.ask("/instance?name=kept.txt").json()["body"] == "kept\n"
 
     parcel.rollback().check()
     assert parcel.live()["code"] == "1"
