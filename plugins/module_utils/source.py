@@ -11,6 +11,7 @@ import difflib
 import fcntl
 import os
 import re
+import socket
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 _SHA = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,40}")
 _FETCH_SECONDS = 900
+_CONNECT_SECONDS = 10
+_PORTS = {"http": 80, "https": 443, "git": 9418}
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _SETTINGS = [
     *("-c", "core.hooksPath=/dev/null"),
@@ -76,7 +79,7 @@ class Repository:
     def __init__(self, path: Path, *, url: str, deploy_key: Path, known_hosts: Path, strict: bool) -> None:
         self.path = path
         self.url, authorization = without_credentials(url)
-        ssh = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=10"]
+        ssh = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_SECONDS}", "-o", "ServerAliveInterval=10"]
         ssh += [
             "-o",
             f"UserKnownHostsFile={known_hosts}",
@@ -141,7 +144,27 @@ class Repository:
         finally:
             os.close(descriptor)
 
+    def _refuse_silence(self) -> None:
+        """git gives up on a silent web server only when the kernel does, after more than two minutes.
+
+        :raises PhaseError: when a connection takes longer than ``_CONNECT_SECONDS``.
+        """
+        parts = urllib.parse.urlsplit(self.url)
+        if parts.scheme not in _PORTS or not parts.hostname:
+            return
+        try:
+            port = parts.port or _PORTS[parts.scheme]
+            socket.create_connection((parts.hostname, port), timeout=_CONNECT_SECONDS).close()
+        except TimeoutError:
+            raise PhaseError(
+                f"cannot fetch {self.url}: {parts.hostname} does not answer on port {port}", advice=_fetch_advice("")
+            ) from None
+        except (OSError, ValueError):
+            # git finds it out as fast, and says it better.
+            return
+
     def _fetch(self, *refspecs: str) -> None:
+        self._refuse_silence()
         try:
             self.git("fetch", "--quiet", "--prune", "--force", "--no-tags", self.url, *refspecs, timeout=_FETCH_SECONDS)
         except CommandError as error:
