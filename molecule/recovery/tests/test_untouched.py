@@ -131,6 +131,31 @@ def test_fault_of_the_inventory_or_the_repository(app, fault):
     assert_nothing_half(app)
 
 
+@pytest.fixture
+def silent_server(app, git_machine):
+    """A machine that answers the app's host nothing at all, as behind a firewall."""
+    git_machine.run(["ip", "route", "replace", "blackhole", app.machine.address])
+    yield git_machine.name
+    git_machine.run(["ip", "route", "delete", "blackhole", app.machine.address])
+
+
+@pytest.mark.parametrize("url", ["git@{}:shop.git", "https://{}/shop.git", "http://{}:8080/shop.git"])
+def test_server_that_never_answers(app, silent_server, url):
+    next_round(app)
+    before = snapshot(app)
+    url = url.format(silent_server)
+
+    run = app.deploy(flask_app_repository=url)
+
+    assert run.rc != 0
+    (failure,) = run.results("release_build")
+    assert f"cannot fetch {url}: " in failure["msg"]
+    assert "flask_app_repository" in failure["advice"]
+    assert failure["seconds"] < FAILS_WITHIN_SECONDS
+    assert snapshot(app) == before
+    assert_nothing_half(app)
+
+
 def test_commit_that_the_host_knows_is_deployed_without_the_server(app):
     """Its branch has moved on, and another server's address is given meanwhile: only the commit counts."""
     known = app.repo.sha("v1")
