@@ -10,6 +10,7 @@ import grp
 import os
 import platform
 import pwd
+import re
 import shutil
 import sys
 import time
@@ -146,7 +147,7 @@ def _virtualenv(
     key = dependencies.key(
         needs,
         python=python_version(),
-        uv=run([uv, "--version"]).strip(),
+        uv=_uv_version(uv),
         architecture=platform.machine(),
         extra=[rebuild],
     )
@@ -274,6 +275,12 @@ def _runtime_files(release: Release, built: manifest.Manifest, env: dict[str, st
     release.units.mkdir()
     files.write(release.units / app.unit("web", 1, release.id), units.web_unit(runtime))
     (release.path / "run").symlink_to(release.run)
+
+
+def _uv_version(uv: Path) -> str:
+    """uv's version: the role python_runtime names the folder after it; another uv is asked."""
+    named = re.search(r"/uv-(\d[^/]*)/", str(uv.resolve()))
+    return f"uv {named[1]}" if named else run([uv, "--version"]).strip()
 
 
 def _memory_mb() -> int:

@@ -211,18 +211,15 @@ def prune(app: App, unwanted: list[str], *, venv_of: Callable[[Release], str]) -
     return len(unwanted) + len(unused)
 
 
-def memory_mb(app: App) -> int:
-    """Megabytes that the app's running instances take, shared pages counted by their share."""
-    total = 0
-    for name in running(app):
-        for pid in systemd.processes(name):
-            total += systemd.proportional_kb(pid)
-    return total >> 10
+def memory_warning(release: Release) -> str:
+    """The arithmetic, when a release beside those that run will hardly fit; "" when it will.
 
-
-def memory_warning(app: App) -> str:
-    """The arithmetic, when a second release beside the running one will hardly fit; "" when it will."""
-    needed, available = memory_mb(app), available_memory_mb()
+    It is taken for as large as they are, and for not yet grown.
+    """
+    app = release.app
+    others = [name for name, unit in running(app).items() if unit.release_id != release.id]
+    needed = sum(systemd.proportional_kb(pid) for name in others for pid in systemd.processes(name)) >> 10
+    available = available_memory_mb()
     if needed <= available:
         return ""
     return (

@@ -61,10 +61,11 @@ def work(this: phase.Phase) -> dict:
         if not found:
             raise PhaseError(f"release {release.id} is not on this host", advice="Run the playbook again.")
         this.platform_env()
-        if warning := instances.memory_warning(app):
-            this.warnings.append(warning)
         try:
             instances.start(release)
+            # While it starts: to look takes as long as a worker needs to import the app.
+            if warning := instances.memory_warning(release):
+                this.warnings.append(warning)
             summary = instances.wait_until_ready(
                 release,
                 health.expectation(options),
