@@ -26,18 +26,18 @@ class ActionModule(ActionBase):
         _validation, options = self.validate_argument_spec(
             argument_spec={
                 "hosts": {"type": "list", "elements": "str", "required": True},
-                "result": {"type": "str", "required": True},
+                "result": {"type": "list", "elements": "str", "required": True},
                 "phase": {"type": "str", "required": True},
             }
         )
         hostvars = (task_vars or {})["hostvars"]
         lost, broken = [], []
         for host in options["hosts"]:
-            result = hostvars[host].get(options["result"]) if host in hostvars else None
-            if not result or result.get("unreachable"):
-                lost.append(host)
-            elif result.get("failed"):
+            results = [hostvars[host].get(name) if host in hostvars else None for name in options["result"]]
+            if any(result and result.get("failed") for result in results):
                 broken.append(host)
+            elif not all(result and not result.get("unreachable") for result in results):
+                lost.append(host)
         if not lost and not broken:
             return {"changed": False, "phase": options["phase"]}
         told = [f"{', '.join(lost)} was lost"] if lost else []

@@ -20,8 +20,9 @@ options:
     elements: str
     required: true
   result:
-    description: The variable in which the phase registered its result.
-    type: str
+    description: The variables in which the tasks of the phase registered their results.
+    type: list
+    elements: str
     required: true
   phase:
     description: The phase's name, for the message.
