@@ -25,7 +25,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils.command import (
     run,
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
-from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import VENV_MARK, App, Release
 from ansible_collections.baremetal.flask.plugins.module_utils.source import Repository
 
 #: Debian's own interpreter.
@@ -152,7 +152,7 @@ def _virtualenv(
         extra=[rebuild],
     )
     venv = app.venvs / key
-    complete = venv / ".complete"
+    complete = venv / VENV_MARK
     release.venv.symlink_to(f"../../venvs/{key}")
     if complete.is_file():
         packages = int(complete.read_text(encoding="ascii"))

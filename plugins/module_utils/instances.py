@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils import files, probe, systemd
 from ansible_collections.baremetal.flask.plugins.module_utils.command import available_memory_mb
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
-from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release, Unit
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import VENV_MARK, App, Release, Unit
 
 #: Good answers in a row that make a release ready.
 GOOD_ANSWERS = 3
@@ -203,12 +204,19 @@ def switch_off(app: App) -> None:
 def prune(app: App, unwanted: list[str], *, venv_of: Callable[[Release], str]) -> int:
     """Delete releases, and the virtualenvs that no release uses any more. Returns how many folders went."""
     for release_id in unwanted:
-        files.remove_tree(app.releases / release_id)
+        _delete(app.releases / release_id, mark=app.release(release_id).manifest)
     used = {venv_of(app.release(entry.name)) for entry in app.releases.iterdir()}
     unused = [entry for entry in app.venvs.iterdir() if entry.name not in used]
     for venv in unused:
-        shutil.rmtree(venv)
+        _delete(venv, mark=venv / VENV_MARK)
     return len(unwanted) + len(unused)
+
+
+def _delete(folder: Path, *, mark: Path) -> None:
+    """Delete a folder, first of all what says that it is complete: a power cut may leave the rest half there."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        mark.unlink()
+    files.remove_tree(folder)
 
 
 def memory_warning(release: Release) -> str:

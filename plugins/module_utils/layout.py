@@ -17,6 +17,8 @@ from pathlib import Path
 APP_NAME = re.compile(r"[a-z][a-z0-9-]{0,22}[a-z0-9]")
 #: A process type as in a Procfile.
 PROCESS_TYPE = re.compile(r"[A-Za-z0-9_-]{1,63}")
+#: The file in a virtualenv that says that it is complete.
+VENV_MARK = ".complete"
 RELEASE_ID = re.compile(r"[0-9a-f]{12}-[0-9a-f]{8}")
 
 

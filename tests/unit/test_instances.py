@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.baremetal.flask.plugins.module_utils import instances, manifest
+from ansible_collections.baremetal.flask.plugins.module_utils import instances, layout, manifest
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release
 
 OLD, NEW, OTHER = "aaaaaaaaaaaa-11111111", "bbbbbbbbbbbb-22222222", "cccccccccccc-33333333"
@@ -164,6 +164,25 @@ def test_virtualenv_goes_with_the_last_release_that_uses_it(app):
     assert instances.prune(app, [OTHER], venv_of=manifest.venv_of) == 2
     assert {path.name for path in app.venvs.iterdir()} == {"v1"}
     assert {path.name for path in app.releases.iterdir()} == {NEW}
+
+
+def test_what_is_half_deleted_does_not_say_that_it_is_complete(app, monkeypatch):
+    old = lay(app, OLD, "old")
+    mark = app.venvs / "old" / layout.VENV_MARK
+    mark.touch()
+
+    def power_cut(_path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(instances.files.shutil, "rmtree", power_cut)
+    with pytest.raises(KeyboardInterrupt):
+        instances.prune(app, [OLD], venv_of=manifest.venv_of)
+    assert old.path.is_dir()
+    assert not old.is_complete
+    with pytest.raises(KeyboardInterrupt):
+        instances.prune(app, [], venv_of=lambda _release: "")
+    assert mark.parent.is_dir()
+    assert not mark.exists()
 
 
 def test_nothing_to_prune(app):
