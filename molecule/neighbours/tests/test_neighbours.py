@@ -201,7 +201,8 @@ def test_removing_with_the_data_leaves_nothing(demo: App, demo2: App, namesake: 
     with undisturbed(demo2, fresh=True), undisturbed(namesake, fresh=True):
         demo.remove(data=True).check()
     left = demo.shell(
-        "find /srv /etc /var/lib /var/cache /run -xdev ! -path '/srv/git/*' \\( -name demo -o -name 'demo.*' -o -name demo-build \\); "
+        "find /srv /etc /var/lib /var/cache /run -xdev ! -path '/srv/git/*' "
+        "\\( -name demo -o -name 'demo.*' -o -name demo-build \\); "
         "getent passwd demo demo-build; getent group demo demo-build demo-proxy; true"
     )
     assert left == ""
