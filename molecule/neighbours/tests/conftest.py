@@ -31,8 +31,12 @@ def make_app(new_app: Callable[..., App], machine: Host) -> Callable[..., App]:
 @pytest.fixture(scope="session")
 def demo(make_app: Callable[..., App]) -> App:
     """The app that things are done to."""
-    commands = ["echo migrated >> $HOME/migrations"]
-    return make_app("demo", flask_app_env={"TOKEN": "token of demo"}, flask_app_release_commands=commands)
+    return make_app(
+        "demo",
+        flask_app_env={"TOKEN": "token of demo"},
+        flask_app_init_commands=["rm -f $HOME/instance/note.txt; echo created >> $HOME/tables"],
+        flask_app_release_commands=["echo migrated >> $HOME/migrations"],
+    )
 
 
 @pytest.fixture(scope="session")

@@ -192,6 +192,9 @@ def test_app_comes_back_with_its_data_and_its_secret_key(demo: App, demo2: App, 
     with undisturbed(demo2, fresh=True), undisturbed(namesake, fresh=True):
         demo.site("v2").check()
     assert demo.live()["code"] == "2"
+    assert demo.shell("cat /var/lib/demo/tables") == "created\n", (
+        "the init commands ran again on the data that was kept"
+    )
     assert demo.ask("/instance?name=note.txt").json()["body"] == "written by demo"
     assert demo.ask("/env?name=SECRET_KEY").json()["value"] == demo.variables.pop("secret_before")
     assert demo.site().check().changed == 0
