@@ -288,6 +288,8 @@ def main() -> int:
     bed = Bed(arguments.bed)
     bed.down()
     about = machine()
+    if about["load_average"][0] > 1:
+        print(f"other programs run here (load {about['load_average'][0]}): ratios are worse than on a quiet machine")
     samples: list[report.Sample] = []
     try:
         for sample in compare(bed, rounds=arguments.rounds, minutes=arguments.minutes):
