@@ -289,7 +289,7 @@ def main() -> int:
     bed.down()
     about = machine()
     if about["load_average"][0] > 1:
-        print(f"other programs run here (load {about['load_average'][0]}): ratios are worse than on a quiet machine")
+        print(f"other programs run here (load {about['load_average'][0]}): do not quote these figures")
     samples: list[report.Sample] = []
     try:
         for sample in compare(bed, rounds=arguments.rounds, minutes=arguments.minutes):
