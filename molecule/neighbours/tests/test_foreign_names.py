@@ -13,11 +13,7 @@ from testbed import Host
 
 FOREIGN = {
     "backup": "user backup",
-    "mail": "group mail",
     "staff": "group staff",
-    "systemd": "folder /etc/systemd",
-    "lock": "folder /run/lock",
-    "foreign": "folder /srv/foreign",
     "foreign-data": "folder /var/lib/foreign-data",
     "foreign-unit": "unit /etc/systemd/system/foreign-unit.service",
 }
@@ -27,10 +23,10 @@ UNIT = "/etc/systemd/system/foreign-unit.service"
 @pytest.fixture(scope="module", autouse=True)
 def foreign(machine: Host) -> Iterator[None]:
     """Somebody else's folders and unit."""
-    make = f"mkdir -p /srv/foreign /var/lib/foreign-data; printf '[Service]\\nExecStart=/bin/true\\n' > {UNIT}"
+    make = f"mkdir -p /var/lib/foreign-data; printf '[Service]\\nExecStart=/bin/true\\n' > {UNIT}"
     machine.run(["sh", "-c", f"{make}; systemctl daemon-reload"])
     yield
-    machine.run(["sh", "-c", f"rmdir /srv/foreign /var/lib/foreign-data; rm {UNIT}; systemctl daemon-reload"])
+    machine.run(["sh", "-c", f"rmdir /var/lib/foreign-data; rm {UNIT}; systemctl daemon-reload"])
 
 
 def everything(app: App) -> str:
