@@ -47,7 +47,10 @@ demo: $(VENV) ## Boot a machine and deploy the example app to it
 demo-down: ## Destroy the demo's machine
 	@python3 tests/testbed/demo.py down
 
+docs: $(VENV) ## Write the tables of variables in the roles' READMEs from their specifications
+	@.venv/bin/python tests/contract/readme_tables.py
+
 clean: ## Remove what make has made here; images and packages are kept in the cache folder
 	@rm -rf .venv .venv-newest .ansible .cache build
 
-.PHONY: help setup setup-newest lock test lint unit contract galaxy molecule hosts hosts-down bench demo demo-down clean
+.PHONY: help setup setup-newest lock test lint unit contract galaxy molecule hosts hosts-down bench demo demo-down docs clean
