@@ -19,7 +19,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.flask.plugins.module_utils import envfile, files, history, lease, manifest
 from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandError
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
-from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release
 
 #: The options that every release module has; documented in the fragment ``release``.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -79,6 +79,11 @@ class Phase:
     def hide(self, values: Any) -> None:
         """Blank these values in everything that this phase returns as a log."""
         self.secrets += [value for value in map(str, values) if len(value) >= _SECRET_LENGTH]
+
+    def hide_variables_of(self, release: Release) -> None:
+        """Hide all that its processes find in their environment: they may print it."""
+        self.platform_env()
+        self.hide(envfile.parse(release.env.read_text(encoding="utf-8")).values())
 
     def redact(self, text: str) -> str:
         for secret in sorted(self.secrets, key=len, reverse=True):

@@ -65,11 +65,13 @@ def journal(unit: str, *, since: float, lines: int = 30) -> list[str]:
             "--output=cat",
             f"--unit={unit}",
             f"--since=@{since:.3f}",
+            # Backwards: with --since alone, --lines counts from that moment on and not from the end.
+            "--reverse",
             f"--lines={lines}",
         ],
         check=False,
     )
-    return [line for line in output.splitlines() if line.strip()]
+    return [line for line in reversed(output.splitlines()) if line.strip()]
 
 
 def processes(unit: str) -> list[int]:

@@ -60,7 +60,7 @@ def work(this: phase.Phase) -> dict:
         found = manifest.read(release)
         if not found:
             raise PhaseError(f"release {release.id} is not on this host", advice="Run the playbook again.")
-        this.platform_env()
+        this.hide_variables_of(release)
         try:
             instances.start(release)
             # While it starts: to look takes as long as a worker needs to import the app.

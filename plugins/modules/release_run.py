@@ -52,7 +52,7 @@ output:
   returned: success
 """
 
-from ansible_collections.baremetal.flask.plugins.module_utils import command, envfile, files, history, manifest, phase
+from ansible_collections.baremetal.flask.plugins.module_utils import command, files, history, manifest, phase
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 #: Runs once in the life of the app's data.
@@ -76,8 +76,7 @@ def work(this: phase.Phase) -> dict:
         found = manifest.read(release)
         if not found:
             raise PhaseError(f"release {release.id} is not on this host", advice="Run the playbook again.")
-        this.platform_env()
-        this.hide(envfile.parse(release.env.read_text(encoding="utf-8")).values())
+        this.hide_variables_of(release)
         this.record(history.RELEASE_PHASE, found, note=f"{purpose}: {'; '.join(commands)}")
         for number, words in enumerate(commands, start=1):
             output += _run(

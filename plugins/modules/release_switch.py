@@ -98,6 +98,7 @@ def work(this: phase.Phase) -> dict:
         found = manifest.read(release)
         if not found or not instances.is_serving(release):
             raise PhaseError(f"release {release.id} is not running on this host", advice="Run the playbook again.")
+        this.hide_variables_of(release)
         found = dataclasses.replace(found, ref=options["ref"] or found.ref)
         if app.live_id() != release.id:
             change = history.ROLLED_BACK if options["rollback"] else history.LIVE
