@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils import files, probe, systemd
+from ansible_collections.baremetal.flask.plugins.module_utils import files, journal, probe, systemd
 from ansible_collections.baremetal.flask.plugins.module_utils.command import available_memory_mb
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import VENV_MARK, App, Release, Unit
@@ -25,6 +25,8 @@ _BETWEEN_ANSWERS_SECONDS = 0.1
 _BETWEEN_KNOCKS_SECONDS = 0.02
 #: Asking systemd takes a program, and CPU time that a starting app could use.
 _BETWEEN_LOOKS_SECONDS = 0.25
+#: How much of an app's exception stands in the line that tells the cause.
+_EXCEPTION_LENGTH = 200
 #: A connect(2) that was under way when ``current`` was renamed has arrived after this.
 _SETTLE_SECONDS = 0.2
 
@@ -139,11 +141,24 @@ def wait_until_ready(release: Release, expectation: probe.Expectation, *, second
 
 
 def _not_ready(release: Release, why: str, *, since: float) -> PhaseError:
-    return PhaseError(
+    return _unwell(
+        release,
         f"the new release is not healthy: {why}",
         advice="It was never live. Mend the app, commit, and deploy again.",
-        log=systemd.journal(web_unit(release), since=since),
-        log_title=f"journal of {web_unit(release)}",
+        since=since,
+    )
+
+
+def _unwell(release: Release, what: str, *, advice: str, since: float) -> PhaseError:
+    """The error that tells what is wrong, with the exception and the lines that the app left in its journal."""
+    unit = web_unit(release)
+    lines = journal.read(unit, since=since)
+    exception = journal.exception(lines)[:_EXCEPTION_LENGTH]
+    return PhaseError(
+        f"{what}: {exception}" if exception else what,
+        advice=advice,
+        log=journal.telling(lines),
+        log_title=f"journal of {unit}",
     )
 
 
@@ -160,11 +175,11 @@ def watch(release: Release, expectation: probe.Expectation, *, seconds: float) -
         answer = fault or probe.ask(release.socket, expectation)
         bad = bad + 1 if answer else 0
         if fault or bad == BAD_ANSWERS:
-            raise PhaseError(
+            raise _unwell(
+                release,
                 f"the new release went bad {time.time() - began:.1f} s after it was live: {answer}",
                 advice="Mend the app, commit, and deploy again.",
-                log=systemd.journal(unit, since=began - 5),
-                log_title=f"journal of {unit}",
+                since=began - 5,
             )
         time.sleep(_BETWEEN_LOOKS_SECONDS)
 

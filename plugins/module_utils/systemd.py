@@ -1,7 +1,7 @@
 # Copyright: baremetal.flask contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""Talking to systemd: states of units, starting, stopping, their journals."""
+"""Talking to systemd: states of units, starting, stopping."""
 
 from __future__ import annotations
 
@@ -52,26 +52,6 @@ def stop(units: Sequence[str], *, wait: bool = True) -> None:
     if units:
         systemctl("stop", *([] if wait else ["--no-block"]), *units, timeout=_STOP_SECONDS, check=False)
         systemctl("reset-failed", *units, check=False)
-
-
-def journal(unit: str, *, since: float, lines: int = 30) -> list[str]:
-    """The last lines that a unit wrote since a moment (seconds since the epoch)."""
-    run(["journalctl", "--sync"], check=False)
-    output = run(
-        [
-            "journalctl",
-            "--no-pager",
-            "--quiet",
-            "--output=cat",
-            f"--unit={unit}",
-            f"--since=@{since:.3f}",
-            # Backwards: with --since alone, --lines counts from that moment on and not from the end.
-            "--reverse",
-            f"--lines={lines}",
-        ],
-        check=False,
-    )
-    return [line for line in reversed(output.splitlines()) if line.strip()]
 
 
 def processes(unit: str) -> list[int]:

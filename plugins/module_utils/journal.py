@@ -1,0 +1,94 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""What a unit wrote to the journal, and the part of it that tells a person why it is not well."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ansible_collections.baremetal.flask.plugins.module_utils.command import run
+
+#: How many of the newest entries are read: every worker of a server prints a traceback of its own.
+_ENTRIES = 600
+_TRACEBACK = "Traceback (most recent call last):"
+#: Stands between two tracebacks of which one came of the other.
+_CHAIN = ("During handling of the above exception", "The above exception was the direct cause")
+#: With what gunicorn ends when a worker cannot start: a consequence, never the cause.
+_CONSEQUENCE = "gunicorn.errors.HaltServer"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line and the id of the process that wrote it."""
+
+    process: str
+    text: str
+
+
+def read(unit: str, *, since: float) -> list[Line]:
+    """The newest lines of a unit and of what systemd says about it, oldest first.
+
+    :param since: seconds since the epoch.
+    """
+    run(["journalctl", "--sync"], check=False)
+    words = ["journalctl", "--no-pager", "--quiet", "--output=json", "--output-fields=MESSAGE,_PID", f"--unit={unit}"]
+    # Newest first: with --since, the journalctl of Debian 12 takes --lines for the oldest ones.
+    return parse(run([*words, f"--since=@{since:.3f}", "--reverse", f"--lines={_ENTRIES}"], check=False))
+
+
+def parse(output: str) -> list[Line]:
+    """The lines in journalctl's JSON, which has the newest entry first."""
+    lines: list[Line] = []
+    for row in reversed(output.splitlines()):
+        try:
+            entry = json.loads(row)
+        except ValueError:  # what journalctl itself has to say
+            continue
+        message = entry.get("MESSAGE") or ""
+        if isinstance(message, list):  # bytes that are no UTF-8
+            message = bytes(message).decode("utf-8", "replace")
+        lines += [Line(entry.get("_PID", ""), text) for text in message.splitlines() if text.strip()]
+    return lines
+
+
+def exception(lines: Sequence[Line]) -> str:
+    """The last line of the last traceback: ``ModuleNotFoundError: No module named 'shopp'``; "" without any."""
+    told = [end for _process, _indexes, end in _tracebacks(lines) if not end.startswith(_CONSEQUENCE)]
+    return told[-1] if told else ""
+
+
+def telling(lines: Sequence[Line], *, limit: int = 30) -> list[str]:
+    """The last lines, without those of workers that fail like another one, and without mere consequences."""
+    tracebacks = list(_tracebacks(lines))
+    first: dict[str, str] = {}
+    for process, _indexes, end in tracebacks:
+        first.setdefault(end, process)
+    of_process: dict[str, set[str]] = {}
+    for process, _indexes, end in tracebacks:
+        of_process.setdefault(process, set()).add(end)
+    echoes = {process for process, ends in of_process.items() if all(first[end] != process for end in ends)}
+    dropped = {index for _process, indexes, end in tracebacks if end.startswith(_CONSEQUENCE) for index in indexes}
+    kept = (line.text for index, line in enumerate(lines) if index not in dropped and line.process not in echoes)
+    return list(kept)[-limit:]
+
+
+def _tracebacks(lines: Sequence[Line]) -> Iterator[tuple[str, list[int], str]]:
+    """Every traceback that was printed to its end: the process, the indexes of its lines, and its last line.
+
+    Processes write at the same time, so a traceback need not stand in one piece.
+    """
+    open_ones: dict[str, list[int]] = {}
+    chained: dict[str, int] = {}
+    for index, (process, text) in enumerate((line.process, line.text) for line in lines):
+        if text.startswith(_CHAIN):
+            chained[process] = index
+        elif text.startswith(_TRACEBACK):
+            before = chained.pop(process, None)
+            open_ones[process] = [index] if before is None else [before, index]
+        elif process in open_ones:
+            open_ones[process].append(index)
+            if not text[0].isspace():
+                yield process, open_ones.pop(process), text.strip()

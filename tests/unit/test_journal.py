@@ -1,0 +1,116 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Of what a unit wrote, a person gets the lines that tell why it is not well."""
+
+from __future__ import annotations
+
+import json
+
+from ansible_collections.baremetal.flask.plugins.module_utils import journal
+from ansible_collections.baremetal.flask.plugins.module_utils.journal import Line
+
+
+def worker(process: str) -> list[Line]:
+    """What gunicorn's worker prints when the app cannot be imported."""
+    texts = [
+        "[ERROR] Exception in worker process",
+        "Traceback (most recent call last):",
+        '  File "gunicorn/arbiter.py", line 752, in spawn_worker',
+        "    worker.init_process()",
+        '  File "/srv/shop/releases/1/src/wsgi.py", line 3, in <module>',
+        "    import shopp",
+        "ModuleNotFoundError: No module named 'shopp'",
+        "[INFO] Worker exiting",
+    ]
+    return [Line(process, text) for text in texts]
+
+
+ARBITER = [
+    Line("10", text)
+    for text in (
+        "[ERROR] Worker (pid:11) exited with code 3.",
+        "Traceback (most recent call last):",
+        '  File "gunicorn/arbiter.py", line 270, in run',
+        "    handler()",
+        "gunicorn.errors.HaltServer: <HaltServer 'Worker failed to boot.' 3>",
+        "During handling of the above exception, another exception occurred:",
+        "Traceback (most recent call last):",
+        '  File "bin/gunicorn", line 10, in <module>',
+        "    sys.exit(run())",
+        "gunicorn.errors.HaltServer: <HaltServer 'Worker failed to boot.' 3>",
+    )
+]
+STARTED = [Line("1", "Starting shop.web.1…"), Line("10", "[INFO] Starting gunicorn")]
+ENDED = [Line("1", "Main process exited, code=exited, status=3/NOTIMPLEMENTED")]
+
+
+def interleaved(*sources: list[Line]) -> list[Line]:
+    """Lines of processes that write at the same time."""
+    return [line for together in zip(*sources, strict=True) for line in together]
+
+
+def test_one_worker_tells_for_all_and_gunicorns_own_traceback_is_left_out():
+    lines = [*STARTED, *interleaved(worker("11"), worker("12"), worker("13")), *ARBITER, *ENDED]
+    assert journal.telling(lines) == [
+        *(line.text for line in STARTED),
+        *(line.text for line in worker("11")),
+        "[ERROR] Worker (pid:11) exited with code 3.",
+        *(line.text for line in ENDED),
+    ]
+    assert journal.exception(lines) == "ModuleNotFoundError: No module named 'shopp'"
+
+
+def test_workers_that_fail_in_different_ways_are_all_shown():
+    other = [
+        Line("12", "Traceback (most recent call last):"),
+        Line("12", '  File "wsgi.py", line 1, in <module>'),
+        Line("12", "KeyError: 'STRIPE_KEY'"),
+    ]
+    lines = [*worker("11"), *other]
+    assert journal.telling(lines) == [line.text for line in lines]
+    assert journal.exception(lines) == "KeyError: 'STRIPE_KEY'"
+
+
+def test_the_last_lines_are_kept():
+    lines = [Line("11", f"line {number}") for number in range(100)]
+    assert journal.telling(lines, limit=3) == ["line 97", "line 98", "line 99"]
+    assert journal.exception(lines) == ""
+
+
+def test_traceback_that_was_cut_off_is_shown_and_names_no_exception():
+    lines = worker("11")[:5]
+    assert journal.telling(lines) == [line.text for line in lines]
+    assert journal.exception(lines) == ""
+
+
+def test_chained_exception_is_told_by_its_last_one():
+    lines = [
+        Line("11", text)
+        for text in (
+            "Traceback (most recent call last):",
+            '  File "shop.py", line 1, in load',
+            "KeyError: 'port'",
+            "During handling of the above exception, another exception occurred:",
+            "Traceback (most recent call last):",
+            '  File "shop.py", line 3, in load',
+            "shop.ConfigurationError: port is missing",
+        )
+    ]
+    assert journal.exception(lines) == "shop.ConfigurationError: port is missing"
+    assert len(journal.telling(lines)) == len(lines)
+
+
+def test_reads_what_journalctl_prints_newest_first():
+    rows = [
+        {"MESSAGE": "two\n\nlines", "_PID": "11"},
+        {"MESSAGE": list(b"caf\xe9"), "_PID": "11"},
+        {"MESSAGE": None, "_PID": "11"},
+        {"MESSAGE": "Starting shop.web.1…", "_PID": "1"},
+    ]
+    output = "".join(json.dumps(row) + "\n" for row in rows) + "Hint: something else\n"
+    assert journal.parse(output) == [
+        Line("1", "Starting shop.web.1…"),
+        Line("11", "caf\ufffd"),
+        Line("11", "two"),
+        Line("11", "lines"),
+    ]
