@@ -1,0 +1,193 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Secrets stand in files that only root can read, and nowhere else: not in output, argument lists, journal or logs."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from apps.repos import Commit, probe_files
+from support.deployments import App
+from support.playbooks import Run
+from testbed import Host
+
+WATCHER = Path(__file__).resolve().parent / "watch_arguments.py"
+TOKEN = "tok-3f9a0c41d7e84b52"
+SECRET_KEY = "key-b1d5e0936c7f4a28ab64d2f8"
+#: Stands in an argument list of each machine, to show that the watch sees such a thing.
+CANARY = "canary-a90e11c7"
+BE_SEEN = ("sh", "-c", 'for i in $(seq 300); do grep -qs "$0" "$1" && exit 0; sleep 0.1; done; exit 1')
+COMMAND = 'echo "the token is $TOKEN"'
+#: Where secrets may stand on the host, in files of root's that nobody else can read.
+PLACES = ("/etc/hidden/platform.env", "/etc/hidden/deploy_key", "/srv/hidden/releases/*/env")
+
+
+def forms(secret: str) -> list[str]:
+    """A secret as it is, and what of it stays the same in the base64 text of anything that holds it."""
+    found = [secret]
+    for offset in range(3):
+        encoded = base64.b64encode(b"\0" * offset + secret.encode()).decode().rstrip("=")
+        found.append(encoded[4:-4])
+    return found
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """An app with secrets, and the runs that were given them."""
+
+    app: App
+    words: list[str]
+    runs: list[Run]
+    arguments: dict[str, str]
+
+
+@contextmanager
+def watched(host: Host, words: list[str], folder: Path, arguments: dict[str, str]) -> Iterator[None]:
+    """Watch all processes of this machine and of the host for the length of the block."""
+    listed = folder / "words"
+    listed.touch(mode=0o600)
+    listed.write_text("\n".join([*words, CANARY]))
+    host.run(["mkdir", "-m", "0700", "/root/watch"])
+    host.copy_in(WATCHER, "/root/watch/watch_arguments.py")
+    host.copy_in(listed, "/root/watch/words")
+    program = "/root/watch/watch_arguments.py /root/watch/words /root/watch/report"
+    host.run(["systemd-run", "--quiet", "--unit=watch-arguments", "/usr/bin/python3", *program.split()])
+    report = folder / "report"
+    here = subprocess.Popen([sys.executable, str(WATCHER), str(listed), str(report)])
+    try:
+        host.run([*BE_SEEN, CANARY, "/root/watch/report"])
+        subprocess.run([*BE_SEEN, CANARY, str(report)], check=True)
+        yield
+    finally:
+        here.terminate()
+        here.wait()
+        host.run(["systemctl", "stop", "watch-arguments"])
+        arguments["host"] = host.run(["cat", "/root/watch/report"]).stdout
+        arguments["controller"] = report.read_text()
+        host.run(["rm", "-r", "/root/watch"])
+
+
+@pytest.fixture(scope="module")
+def hidden(bare: Host, new_app: Callable[..., App], tmp_path_factory: pytest.TempPathFactory) -> Hidden:
+    """Provisioned and deployed twice at -vvv, fetched over SSH with the deploy key; then a deploy that fails."""
+    folder = tmp_path_factory.mktemp("hidden")
+    words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(folder / "id")]
+    subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
+    key = (folder / "id").read_text()
+    app = new_app(
+        "hidden",
+        [bare],
+        flask_app_repository="git@127.0.0.1:/srv/git/hidden.git",
+        flask_app_deploy_key=key,
+        flask_app_secret_key=SECRET_KEY,
+        flask_app_env={"TOKEN": TOKEN},
+        flask_app_release_commands=[COMMAND],
+        flask_app_watch_seconds=0.5,
+    )
+    broken = probe_files(2)
+    broken["wsgi.py"] += '\nimport os\n\nraise RuntimeError("cannot log in with " + os.environ["TOKEN"])\n'
+    app.publish([Commit(files=probe_files(1), tag="v1"), Commit(files=broken, tag="v2")])
+    serve_git(bare, (folder / "id.pub").read_text())
+
+    # The first line of the key is that of every such key.
+    secrets = [form for secret in (TOKEN, SECRET_KEY, *key.splitlines()[2:-1]) for form in forms(secret)]
+    runs, arguments = [], {}
+    with watched(bare, secrets, folder, arguments):
+        runs.append(app.site("v1", arguments=["-vvv", "--diff"]).check())
+        runs.append(app.deploy("v1", arguments=["-vvv"], flask_app_rebuild=True).check())
+        runs.append(app.deploy("v2", arguments=["-vvv"]))
+        runs.append(app.deploy("v1", arguments=["-vvv", "--check", "--diff"]).check())
+        runs.append(app.run("status", arguments=["-vvv"], flask_app_status_format="json").check())
+    assert runs[2].rc == 2
+    return Hidden(app, secrets, runs, arguments)
+
+
+def serve_git(host: Host, public_key: str) -> None:
+    """Let the host serve its own repositories over SSH to whoever has the key."""
+    script = """
+        id git >/dev/null 2>&1 || useradd --system --create-home --home-dir /var/lib/git-server --shell /bin/sh git
+        install -d -o git -g git -m 0700 /var/lib/git-server/.ssh
+        cat > /var/lib/git-server/.ssh/authorized_keys
+        chown -R git: /var/lib/git-server/.ssh /srv/git/hidden.git
+    """
+    host.run(["sh", "-c", script], stdin=public_key)
+
+
+def test_app_has_its_secrets(hidden: Hidden):
+    assert hidden.app.live()["code"] == "1"
+    assert hidden.app.ask("/env?name=TOKEN").json()["value"] == TOKEN
+    assert hidden.app.ask("/env?name=SECRET_KEY").json()["value"] == SECRET_KEY
+
+
+def test_output_shows_none(hidden: Hidden):
+    for run in hidden.runs:
+        shown = [line for line in run.output.splitlines() if any(word in line for word in hidden.words)]
+        assert shown == [], f"{' '.join(run.argv)} shows: {shown[:3]}"
+
+
+def test_log_of_a_failure_is_shown_without_them(hidden: Hidden):
+    assert "cannot log in with ********" in hidden.runs[2].output
+
+
+def test_argument_lists_show_none(hidden: Hidden):
+    for where, report in hidden.arguments.items():
+        assert CANARY in report, f"the watch on the {where} has seen nothing"
+        assert [line for line in report.splitlines() if CANARY not in line] == [], f"on the {where}"
+
+
+def test_journal_holds_none_but_what_the_app_itself_wrote(hidden: Hidden):
+    journal = hidden.app.shell(
+        "journalctl --no-pager --all --output=short --unit=\\* --since=-2h | cat; journalctl --no-pager -t sudo -t sshd"
+    )
+    assert "release_build" in journal or "sudo" in journal
+    shown = [line for line in journal.splitlines() if any(word in line for word in hidden.words)]
+    assert [line for line in shown if "cannot log in with" not in line] == []
+
+
+def test_no_file_holds_one_but_those_of_root(hidden: Hidden):
+    app = hidden.app
+    app.machine.run(["sh", "-c", "umask 077; cat > /dev/shm/words"], stdin="\n".join(hidden.words))
+    found = app.shell(
+        "grep --recursive --files-with-matches --fixed-strings --no-messages --file=/dev/shm/words"
+        " --exclude=words --devices=skip /etc /srv /var /opt /usr/local /run /tmp /dev/shm /home /root || true;"
+        "rm /dev/shm/words"
+    ).split()
+    allowed = set(app.shell(f"ls {' '.join(PLACES)}").split())
+    # The app wrote its token there itself, and only root and the journal's readers see it.
+    found = [path for path in found if not path.startswith(("/var/log/journal/", "/run/log/journal/"))]
+    assert set(found) <= allowed
+    assert len(found) >= len(PLACES), "the secrets were not found where they are"
+    modes = app.shell(f"stat -c '%a %U %G %n' {' '.join(sorted(allowed))}").splitlines()
+    assert [line for line in modes if not line.startswith("600 root root ")] == []
+
+
+def test_systemd_tells_none(hidden: Hidden):
+    told = hidden.app.shell("systemctl show --all 'hidden*'; systemctl cat 'hidden*'")
+    assert "platform.env" in told
+    assert [line for line in told.splitlines() if any(word in line for word in hidden.words)] == []
+
+
+def test_wrong_secrets_are_refused_without_being_shown(hidden: Hidden):
+    app = hidden.app
+    kept = app.variables
+    app.variables = kept | {
+        "flask_app_deploy_key": "not-a-key-58c2ae",
+        "flask_app_env": {"TO-KEN": "value-77d0b1", "LIST": ["value-12ab34"]},
+        "flask_app_secret_key": ["list-94e6f3"],
+    }
+    try:
+        runs = [app.run("deploy", arguments=["-vvv"]), app.run("site", arguments=["-vvv"])]
+    finally:
+        app.variables = kept
+    for run in runs:
+        assert run.rc == 2
+        for value in ("58c2ae", "77d0b1", "12ab34", "94e6f3"):
+            assert value not in run.output
