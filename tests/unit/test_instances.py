@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +21,13 @@ OLD, NEW, OTHER = "aaaaaaaaaaaa-11111111", "bbbbbbbbbbbb-22222222", "ccccccccccc
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> App:
-    found = App("shop", base=tmp_path)
-    found.releases.mkdir(parents=True)
-    found.venvs.mkdir()
-    return found
+def app() -> Iterator[App]:
+    # pytest's own folders may be too deep for the path of a socket, which the kernel limits to 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="app-", dir="/tmp") as base:
+        found = App("shop", base=Path(base))
+        found.releases.mkdir(parents=True)
+        found.venvs.mkdir()
+        yield found
 
 
 def lay(app: App, release_id: str, venv: str = "") -> Release:

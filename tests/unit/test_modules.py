@@ -164,16 +164,20 @@ def test_options_that_may_hold_a_secret_are_not_logged(name):
             assert about.get("no_log") is True or about.get("no_log") is False, f"{option}: say no_log"
 
 
+def actions() -> dict[str, Path]:
+    return {path.stem: path for path in (PLUGINS / "action").glob("*.py")}
+
+
 def test_modules_on_the_controller_have_their_action():
-    with_action = sorted(path.stem for path in (PLUGINS / "action").glob("*.py") if path.stem in MODULES)
-    assert with_action == ON_CONTROLLER
+    assert sorted(name for name, path in actions().items() if not path.is_symlink()) == ON_CONTROLLER
 
 
 def test_every_phase_goes_through_the_action_that_says_who_runs_it():
+    shared = {name for name, path in actions().items() if path.is_symlink()}
+    assert {actions()[name].resolve() for name in shared} == {PLUGINS / "plugin_utils/release_action.py"}
+    assert shared == {name for name in MODULES if "run" in argument_spec(name) and name not in ON_CONTROLLER}
     runtime = yaml.safe_load((PROJECT / "meta/runtime.yml").read_text())
-    redirected = set(runtime["plugin_routing"]["action"])
-    assert redirected == {name for name in MODULES if "run" in argument_spec(name) and name not in ON_CONTROLLER}
-    assert redirected == set(runtime["action_groups"]["release"])
+    assert shared == set(runtime["action_groups"]["release"])
 
 
 # --- filters ----------------------------------------------------------------------------------------------------------
