@@ -3,8 +3,8 @@
 """Deploys that stand still at a known point, to be cut off there, and what must hold before and after.
 
 The gated app waits on the host while ``/run/hold/build`` or ``/run/hold/start`` is there: when it is built, and when it
-starts. A power cut takes these files away. Between two phases the run is held on the controller. So every point is
-reached for certain, however fast or slow the machine is.
+starts; so does its migration. A power cut takes these files away. Between two phases the run is held on the controller.
+So every point is reached for certain, however fast or slow the machine is.
 """
 
 from __future__ import annotations
@@ -116,6 +116,8 @@ class Point:
             return attempt.pause_file.exists()
         if self.hold == "build":
             return app.shell(f"ps -o pid= -u {app.name}-build || true") != ""
+        if self.hold == "migration":
+            return app.shell(f"pgrep --uid {app.name} --full {HOLD}/migration || true") != ""
         if self.hold == "start":
             return any(attempt.before not in unit for unit in app.units())
         return app.live_id() != attempt.before
@@ -126,6 +128,11 @@ class Point:
 
 BUILDING = Point("building", hold="build")
 BUILT = Point("built", pause="release_ready")
+MIGRATING = Point(
+    "migrating",
+    hold="migration",
+    variables={"flask_app_release_commands": [f"while [ -e {HOLD}/migration ]; do sleep 0.1; done"]},
+)
 STARTING = Point("starting", hold="start")
 READY = Point("ready", pause="release_switch")
 WATCHING = Point("watching", variables={"flask_app_watch_seconds": 12}, switched=True)
@@ -135,7 +142,7 @@ DRAINING = Point(
     switched=True,
     slow_request=True,
 )
-POINTS = (BUILDING, BUILT, STARTING, READY, WATCHING, DRAINING)
+POINTS = (BUILDING, BUILT, MIGRATING, STARTING, READY, WATCHING, DRAINING)
 
 
 @dataclass(eq=False)
@@ -265,7 +272,6 @@ def snapshot(app: App) -> dict[str, object]:
         "current": app.live_id(),
         "traces": app.traces(),
         "releases": app.release_ids(),
-        "virtualenvs": app.shell(f"ls -A {app.root}/venvs"),
         "went live": [event["release"] for event in app.history() if event["event"] in ("live", "rolled back")],
         "bad": [event["release"] for event in app.history() if event["event"] == "bad"],
     }

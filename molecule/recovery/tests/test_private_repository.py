@@ -137,7 +137,7 @@ def repositories(server, tmp_path_factory):
 def app(new_app, machine, server, deploy_key):
     """An app of which nothing is deployed yet."""
     return new_app(
-        "private",
+        "guarded",
         [machine],
         flask_app_repository=server.url("private"),
         flask_app_deploy_key=deploy_key[0],
