@@ -37,7 +37,7 @@ def finish(this: Phase, lock: Lock) -> list[str]:
         this.warnings.append(f"old releases could not all be deleted: {error}")
     else:
         if pruned:
-            told.append(f"{pruned} old folders deleted")
+            told.append(f"{pruned} old folder{'s' * (pruned > 1)} deleted")
     lock.give_back()
     return told
 
