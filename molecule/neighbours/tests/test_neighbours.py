@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import http.client
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -79,6 +79,13 @@ def test_inventories_run_one_after_the_other_and_change_nothing(demo: App, demo2
 def test_units_of_an_app_are_told_from_those_of_all_others(demo: App, demo2: App, namesake: App):
     for app in (demo, demo2, namesake):
         assert app.traces() == app.traces_of(app.live_id())
+
+
+def test_name_of_a_part_of_an_app_is_refused(demo: App, new_app: Callable[..., App]):
+    run = new_app("demo-build", demo.machines).site("v1")
+    assert run.rc != 0
+    assert "flask_app_name 'demo-build' is taken on this host" in run.output
+    assert run.changed == 0, run.changes()
 
 
 def test_secret_keys_differ(demo: App, demo2: App):
