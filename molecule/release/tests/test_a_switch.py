@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 from apps.repos import dependency_version
 from support.deployments import load, remote_calls
@@ -16,6 +15,7 @@ KEEPALIVE_REQUESTS = 1000
 
 def test_ten_deploys_and_a_rollback_fail_no_request(shop, versions, record_property):
     assert shop.live()["code"] == "1"
+    earlier = len(shop.history())
     with load(shop, connections=32) as running:
         for number in versions[1:]:
             before = shop.calls()
@@ -44,10 +44,10 @@ def test_ten_deploys_and_a_rollback_fail_no_request(shop, versions, record_prope
     print(figures)  # pytest -rP shows it
 
     # Who asked after the rename got the new release, to the millisecond: host, load and history have one clock.
-    renames = [event for event in shop.history() if event["event"] in ("live", "rolled back")]
-    codes = [event["names"][0].removeprefix("v") for event in renames]
+    renames = [event for event in shop.history()[earlier:] if event["event"] in ("live", "rolled back")]
+    codes = ["1", *(event["names"][0].removeprefix("v") for event in renames)]
     assert codes == [*map(str, versions), str(versions[-2])]
-    for (code, _old), (_next, new) in pairwise(zip(codes, renames, strict=True)):
+    for code, new in zip(codes, renames, strict=False):
         if codes.count(code) == 1:
             late = running.seen(code)["last_sent"] - new["at"]
             assert late <= 0.001, f"v{code} got a request {late:.3f} s after {new['names']} had been made live"
