@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -14,7 +15,8 @@ from testbed import Host
 FOREIGN = {
     "backup": "user backup",
     "staff": "group staff",
-    "foreign-data": "folder /var/lib/foreign-data",
+    "foreign": "folder /srv/foreign",
+    "lock": "folder /run/lock",
     "foreign-unit": "unit /etc/systemd/system/foreign-unit.service",
 }
 UNIT = "/etc/systemd/system/foreign-unit.service"
@@ -22,11 +24,11 @@ UNIT = "/etc/systemd/system/foreign-unit.service"
 
 @pytest.fixture(scope="module", autouse=True)
 def foreign(machine: Host) -> Iterator[None]:
-    """Somebody else's folders and unit."""
-    make = f"mkdir -p /var/lib/foreign-data; printf '[Service]\\nExecStart=/bin/true\\n' > {UNIT}"
+    """Somebody else's folder and unit."""
+    make = f"mkdir -p /srv/foreign; printf '[Service]\\nExecStart=/bin/true\\n' > {UNIT}"
     machine.run(["sh", "-c", f"{make}; systemctl daemon-reload"])
     yield
-    machine.run(["sh", "-c", f"rmdir /var/lib/foreign-data; rm {UNIT}; systemctl daemon-reload"])
+    machine.run(["sh", "-c", f"rmdir /srv/foreign; rm {UNIT}; systemctl daemon-reload"])
 
 
 def everything(app: App) -> str:
@@ -39,9 +41,15 @@ def everything(app: App) -> str:
     )
 
 
+@pytest.fixture(scope="module")
+def stranger(new_app: Callable[..., App], machine: Host) -> App:
+    """An app that is not on the host, of whatever name the tests give it."""
+    return new_app("backup", [machine])
+
+
 @pytest.mark.parametrize("name", FOREIGN)
-def test_foreign_name_is_refused(new_app: Callable[..., App], machine: Host, name: str):
-    app = new_app(name, [machine])
+def test_foreign_name_is_refused(stranger: App, name: str):
+    app = dataclasses.replace(stranger, name=name, variables=stranger.variables | {"flask_app_name": name})
     before = everything(app)
     run = app.site("v1")
     assert run.rc != 0
@@ -52,9 +60,8 @@ def test_foreign_name_is_refused(new_app: Callable[..., App], machine: Host, nam
     assert everything(app) == before
 
 
-def test_removing_an_app_of_a_foreign_name_touches_nothing(new_app: Callable[..., App], machine: Host):
-    app = new_app("backup", [machine])
-    before = everything(app)
-    run = app.remove(data=True).check()
+def test_removing_an_app_of_a_foreign_name_touches_nothing(stranger: App):
+    before = everything(stranger)
+    run = stranger.remove(data=True).check()
     assert run.changed == 0, run.changes()
-    assert everything(app) == before
+    assert everything(stranger) == before
