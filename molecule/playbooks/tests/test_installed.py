@@ -45,7 +45,7 @@ def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
-@pytest.mark.parametrize("playbook", ["site", "provision", "deploy", "status", "rollback", "remove"])
+@pytest.mark.parametrize("playbook", ["site", "deploy", "status", "rollback", "remove"])
 def test_playbooks_run_by_name(
     app: App, folder: Path, ansible_command: Callable[[str], Path], write_inventory: Callable[..., Path], playbook: str
 ):
