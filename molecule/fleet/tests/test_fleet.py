@@ -87,7 +87,6 @@ def test_next_deploy_runs_the_release_phase_but_not_the_init_commands(fleet: Fle
 def test_status_shows_both_hosts(fleet: Fleet):
     run = fleet.run("status").check()
     for machine in fleet.machines:
-        assert fleet.status(machine=machine)["health"] == "ok"
         rows = [line for line in run.output.splitlines() if machine.name in line]
         assert any("(v2)" in row and "ok" in row for row in rows), run.output
 
@@ -107,6 +106,14 @@ def test_status_of_half_of_the_hosts_is_shown(fleet: Fleet):
 
 
 # A failure on one of them
+
+
+def test_ref_that_does_not_exist_is_told_once(untouched: Fleet):
+    run = untouched.deploy("v44")
+    assert run.rc == FAILED
+    assert run.output.count("flask_app_version 'v44' is no branch, tag or commit") == 1, run.output
+    assert "Did you mean v4?" in run.output
+    assert run.results("release_build") == []
 
 
 def test_failing_release_command_stops_everything(untouched: Fleet):
@@ -270,6 +277,18 @@ def test_rollback_takes_both_hosts_back(fleet: Fleet):
     assert fleet.site("v4").check().changed == 0, "site.yml has undone the rollback"
     for machine in fleet.machines:
         assert fleet.traces(machine=machine) == fleet.traces_of(fleet.live_id())
+
+
+def test_host_that_knows_nothing_of_the_rollback_does_not_go_forward_alone(untouched: Fleet):
+    second = untouched.machines[1]
+    untouched.shell("mv /srv/fleet/history.jsonl /srv/fleet/history.kept", machine=second)
+    try:
+        run = untouched.site("v4")
+    finally:
+        untouched.shell("mv /srv/fleet/history.kept /srv/fleet/history.jsonl", machine=second)
+    assert run.rc == FAILED
+    assert f"A rollback holds some hosts at {untouched.repo.sha('v3')}" in run.output
+    assert run.results("release_ready") == []
 
 
 def test_rollback_that_would_split_the_hosts_is_refused(untouched: Fleet):
