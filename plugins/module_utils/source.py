@@ -247,7 +247,10 @@ class Repository:
         self._refuse_pointers(folder)
 
     def _check_out_submodules(self, sha: str, folder: Path) -> None:
-        """Let git fill the submodules in a checkout of its own, since it resolves addresses relative to the origin."""
+        """Let git fill the submodules in a checkout of its own, since it resolves addresses relative to the origin.
+
+        What was fetched for them is kept in the mirror: also with submodules, a known commit needs no server.
+        """
         files.remove_tree(folder)
         allow_local = ["-c", "protocol.file.allow=always"] if self.url.startswith(("/", "file:")) else []
         git = ["git", "-c", "core.hooksPath=/dev/null", *allow_local]
@@ -256,12 +259,7 @@ class Repository:
             in_folder = [*git, "-C", str(folder)]
             run([*in_folder, "remote", "set-url", "origin", self.url], env=self.env)
             run([*in_folder, "checkout", "--quiet", "--detach", sha], env=self.env, timeout=_FETCH_SECONDS)
-            run(
-                [*in_folder, "submodule", "--quiet", "update", "--init", "--recursive"],
-                env=self.env,
-                timeout=_FETCH_SECONDS,
-                title="git submodule update",
-            )
+            self._update_submodules(in_folder, kept=self.path / "modules", modules=folder / ".git/modules")
         except CommandError as error:
             raise PhaseError(
                 f"cannot fetch the submodules of {self.url}: {_cause(error.output)}",
@@ -271,6 +269,33 @@ class Repository:
             ) from error
         for found in [folder / ".git", *folder.rglob("*/.git")]:
             files.remove_tree(found)
+
+    def _update_submodules(self, git: list[str], *, kept: Path, modules: Path) -> None:
+        """Fill the submodules of a checkout with what was kept, or afresh when that does not do: an address may be new.
+
+        :param git: the first words of a git command in that checkout.
+        :param kept: where their repositories outlive the checkout.
+        :param modules: where git looks for them in the checkout.
+        :raises CommandError: when they cannot be fetched.
+        """
+        update = [*git, "submodule", "--quiet", "update", "--init", "--recursive"]
+        title = "git submodule update"
+        with self._alone():
+            if kept.is_dir():
+                kept.rename(modules)
+                try:
+                    run(update, env=self.env, timeout=_FETCH_SECONDS, title=title)
+                    return
+                except CommandError:
+                    modules.rename(kept)
+                    run([*git, "submodule", "--quiet", "deinit", "--all", "--force"], env=self.env)
+                finally:
+                    if modules.is_dir():
+                        modules.rename(kept)
+            run(update, env=self.env, timeout=_FETCH_SECONDS, title=title)
+            files.remove_tree(kept)
+            if modules.is_dir():
+                modules.rename(kept)
 
     def _refuse_pointers(self, folder: Path) -> None:
         for path in folder.rglob(".gitattributes"):

@@ -347,6 +347,73 @@ def test_submodules_are_checked_out_at_their_commit(tmp_path, origin, mirror):
     assert not list(folder.rglob(".git")), "a .git left behind would be served, and names the server"
 
 
+@pytest.fixture
+def library(tmp_path) -> Origin:
+    """A library with a library in it."""
+    library, inner = Origin(tmp_path / "library"), Origin(tmp_path / "inner")
+    inner.commit(**{"deep.py": "depth = 2\n"})
+    library.git("submodule", "--quiet", "add", "../inner", "inner")
+    library.commit(**{"lib.py": "version = 1\n"})
+    return library
+
+
+@pytest.fixture
+def with_submodules(origin, library) -> Origin:
+    """The app with that library in it."""
+    assert library.path.is_dir()
+    origin.git("submodule", "--quiet", "add", "../library", "library")
+    origin.commit(**{"app.py": "pass\n"})
+    return origin
+
+
+def test_submodules_of_a_known_commit_need_no_server(tmp_path, with_submodules, mirror):
+    repository = mirror(with_submodules.path)
+    sha = repository.resolve("main")
+    repository.check_out(sha, tmp_path / "first" / "src")
+    for name in ("library", "inner"):
+        (tmp_path / name).rename(tmp_path / f"{name}-is-gone")
+    for attempt in ("second", "third"):
+        repository.check_out(sha, tmp_path / attempt / "src")
+        assert tree(tmp_path / attempt / "src") == tree(tmp_path / "first/src")
+    assert tree(tmp_path / "first/src")["library/inner/deep.py"] == "depth = 2\n"
+
+
+def test_submodule_follows_its_commit_and_its_address(tmp_path, with_submodules, library, mirror):
+    repository = mirror(with_submodules.path)
+    repository.check_out(repository.resolve("main"), tmp_path / "first" / "src")
+
+    library.commit(**{"lib.py": "version = 2\n"})
+    with_submodules.git("-C", "library", "pull", "--quiet")
+    with_submodules.commit(**{"app.py": "two\n"})
+    repository.check_out(repository.resolve("main"), tmp_path / "second" / "src")
+    assert tree(tmp_path / "second/src")["library/lib.py"] == "version = 2\n"
+
+    (tmp_path / "library").rename(tmp_path / "moved")
+    library.path = tmp_path / "moved"
+    library.commit(**{"lib.py": "version = 3\n"})
+    with_submodules.git("submodule", "--quiet", "set-url", "library", "../moved")
+    with_submodules.git("-C", "library", "pull", "--quiet")
+    with_submodules.commit(**{"app.py": "three\n"})
+    repository.check_out(repository.resolve("main"), tmp_path / "third" / "src")
+    assert tree(tmp_path / "third/src")["library/lib.py"] == "version = 3\n"
+    assert tree(tmp_path / "third/src")["library/inner/deep.py"] == "depth = 2\n"
+
+
+def test_failure_keeps_what_was_fetched_for_submodules(tmp_path, with_submodules, mirror):
+    repository = mirror(with_submodules.path)
+    known = repository.resolve("main")
+    repository.check_out(known, tmp_path / "first" / "src")
+    with_submodules.git("submodule", "--quiet", "add", "../inner", "extra")
+    unknown = with_submodules.commit()
+    for name in ("library", "inner"):
+        (tmp_path / name).rename(tmp_path / f"{name}-is-gone")
+    repository.resolve("main")
+    with pytest.raises(PhaseError, match="cannot fetch the submodules"):
+        repository.check_out(unknown, tmp_path / "second" / "src")
+    repository.check_out(known, tmp_path / "third" / "src")
+    assert tree(tmp_path / "third/src") == tree(tmp_path / "first/src")
+
+
 def test_submodule_that_cannot_be_fetched(tmp_path, origin, mirror):
     library = Origin(tmp_path / "library")
     library.commit()
