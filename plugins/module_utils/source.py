@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.baremetal.flask.plugins.module_utils import files
+from ansible_collections.baremetal.flask.plugins.module_utils import files, git_messages
 from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandError, run
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
@@ -157,7 +157,8 @@ class Repository:
             socket.create_connection((parts.hostname, port), timeout=_CONNECT_SECONDS).close()
         except TimeoutError:
             raise PhaseError(
-                f"cannot fetch {self.url}: {parts.hostname} does not answer on port {port}", advice=_fetch_advice("")
+                f"cannot fetch {self.url}: {parts.hostname} does not answer on port {port}",
+                advice=git_messages.advice(""),
             ) from None
         except (OSError, ValueError):
             # git finds it out as fast, and says it better.
@@ -169,8 +170,8 @@ class Repository:
             self.git("fetch", "--quiet", "--prune", "--force", "--no-tags", self.url, *refspecs, timeout=_FETCH_SECONDS)
         except CommandError as error:
             raise PhaseError(
-                f"cannot fetch {self.url}: {_cause(error.output)}",
-                advice=_fetch_advice(error.output),
+                f"cannot fetch {self.url}: {git_messages.cause(error.output)}",
+                advice=git_messages.advice(error.output),
                 log=error.log,
                 log_title="output of git fetch",
             ) from error
@@ -262,7 +263,7 @@ class Repository:
             self._update_submodules(in_folder, kept=self.path / "modules", modules=folder / ".git/modules")
         except CommandError as error:
             raise PhaseError(
-                f"cannot fetch the submodules of {self.url}: {_cause(error.output)}",
+                f"cannot fetch the submodules of {self.url}: {git_messages.cause(error.output)}",
                 advice="Check the addresses in .gitmodules and that the deploy key may read those repositories too.",
                 log=error.log,
                 log_title="output of git submodule update",
@@ -322,34 +323,3 @@ def of(this: Phase) -> Repository:
         known_hosts=settings / "known_hosts",
         strict=this.options["strict_host_keys"],
     )
-
-
-def _cause(output: str) -> str:
-    """The line of git's output that says why."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for mark in (
-        "fatal: unable to access",
-        "ssh:",
-        "Permission denied",
-        "Host key verification failed",
-        "ERROR:",
-        "fatal:",
-        "error:",
-    ):
-        for line in lines:
-            if mark in line:
-                return re.sub(r"^(fatal|error|remote|ERROR): ", "", line)
-    return lines[-1] if lines else "no answer in time"
-
-
-def _fetch_advice(output: str) -> str:
-    if "Host key verification failed" in output:
-        return (
-            "The server's SSH key is not the known one. If it really changed, put the new line into "
-            "flask_app_known_hosts and run provision.yml."
-        )
-    if "Permission denied" in output or "Authentication failed" in output or "could not read Username" in output:
-        return "Check flask_app_repository and that flask_app_deploy_key may read it, then run this again."
-    if "dubious ownership" in output:
-        return "A repository on the host itself must belong to root."
-    return "Check flask_app_repository and that the host can reach it, then run this again."

@@ -27,10 +27,10 @@ LONG = {"callback/release_log.py": "one class, since Ansible calls a method of i
 #: A file imports only from layers above its own in this list. New files have to be given a place.
 LAYERS = [
     # Names, texts and pure decisions.
-    ["errors", "layout", "envfile", "files", "probe"],
+    ["errors", "layout", "envfile", "files", "git_messages", "probe"],
     ["command", "dependencies", "wsgi", "history", "units", "health"],
     # What one part of the host is like.
-    ["systemd", "manifest", "lease", "nginx"],
+    ["systemd", "journal", "manifest", "lease", "nginx"],
     ["account", "instances", "phase"],
     # Parts of a phase.
     ["source", "finish", "undo"],
@@ -38,7 +38,7 @@ LAYERS = [
     ["inputs"],
 ]
 #: Pure decisions: they read what they are given, and start no program.
-PURE = ["errors", "layout", "envfile", "dependencies", "wsgi", "history", "units", "manifest", "health"]
+PURE = ["errors", "git_messages", "layout", "envfile", "dependencies", "wsgi", "history", "units", "manifest", "health"]
 #: The only files that start programs themselves.
 STARTS_PROGRAMS = {"module_utils/command.py", "plugin_utils/controller.py"}
 

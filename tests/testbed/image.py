@@ -14,7 +14,6 @@ from . import cache, engine
 DEBIAN = {12: "bookworm", 13: "trixie"}
 USER = "admin"
 REPOSITORY = "localhost/baremetal-flask-host"
-MIRROR = "http://deb.debian.org"
 # What every installed Debian with SSH has, and nothing that a role of ours is to install.
 PACKAGES = (
     "ca-certificates",
@@ -87,8 +86,8 @@ def _recipe(debian: int) -> list[str]:
     command += [f'--customize-hook=chroot "$1" sh -c {shlex.quote(preparation())}']
     # A cloned machine has an empty machine-id, filled at the first boot.
     command += ['--customize-hook=: >"$1/etc/machine-id"', '--customize-hook=rm -f "$1/etc/hostname"']
-    suites = (f"debian {codename}", f"debian {codename}-updates", f"debian-security {codename}-security")
-    return [*command, codename, "-", *(f"deb {MIRROR}/{suite} main" for suite in suites)]
+    # Without a mirror of our own mmdebstrap takes Debian's, with the suites for updates and security.
+    return [*command, codename, "-"]
 
 
 def _recipe_hash(debian: int) -> str:

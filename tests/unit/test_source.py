@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.baremetal.flask.plugins.module_utils import source
+from ansible_collections.baremetal.flask.plugins.module_utils import git_messages, source
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.source import Repository
 
@@ -587,5 +587,5 @@ def test_ssh_is_told_the_key_and_the_hosts_to_trust(tmp_path, mirror):
 )
 def test_what_git_says_becomes_one_line_and_advice(output, cause, advice):
     if cause is not None:
-        assert source._cause(output) == cause
-    assert advice in source._fetch_advice(output)
+        assert git_messages.cause(output) == cause
+    assert advice in git_messages.advice(output)
