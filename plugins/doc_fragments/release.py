@@ -87,14 +87,19 @@ options:
     #: What a release is made from besides the commit.
     INPUTS = r"""
 options:
-  subdirectory:
-    description: The app's folder in the repository. Empty for its root.
-    type: str
-    default: ""
-  wsgi:
-    description: The entry point, as V(shop:create_app(\)). Empty to find it the way Flask does.
-    type: str
-    default: ""
+  settings:
+    description: What the inventory says about the release; each is the role's variable with C(flask_app_) before it.
+    type: dict
+    default: {}
+    suboptions:
+      subdirectory:
+        description: The app's folder in the repository. Empty for its root.
+        type: str
+        default: ""
+      wsgi:
+        description: The entry point, as V(shop:create_app(\)). Empty to find it the way Flask does.
+        type: str
+        default: ""
   env:
     description: The app's variables, as the base64 text of a JSON object.
     type: str

@@ -8,28 +8,27 @@ from __future__ import annotations
 import contextlib
 import grp
 import os
-import platform
 import pwd
-import re
 import shutil
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils import dependencies, envfile, files, manifest, units, wsgi
-from ansible_collections.baremetal.flask.plugins.module_utils.command import (
-    Builder,
-    CommandError,
-    available_memory_mb,
-    run,
+from ansible_collections.baremetal.flask.plugins.module_utils import (
+    dependencies,
+    envfile,
+    files,
+    manifest,
+    units,
+    virtualenv,
+    wsgi,
 )
+from ansible_collections.baremetal.flask.plugins.module_utils.command import Builder, available_memory_mb
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
-from ansible_collections.baremetal.flask.plugins.module_utils.layout import VENV_MARK, App, Release
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release
+from ansible_collections.baremetal.flask.plugins.module_utils.settings import Settings
 from ansible_collections.baremetal.flask.plugins.module_utils.source import Repository
 
-#: Debian's own interpreter.
-PYTHON = Path("/usr/bin/python3")
 #: The least memory that a build is given, whatever the host has free.
 _BUILD_MEMORY_MB = 512
 
@@ -39,8 +38,6 @@ class Request:
     """What to build, all of it checked already.
 
     :param env: the inventory's variables as the app is to see them.
-    :param subdirectory: the app's folder in the repository; "" for its root.
-    :param entry_point: "" to find it.
     :param inputs: see ``manifest.Manifest``.
     """
 
@@ -48,19 +45,11 @@ class Request:
     sha: str
     ref: str
     rebuild: str
+    settings: Settings
     env: dict[str, str]
-    subdirectory: str
-    entry_point: str
     inputs: dict[str, str]
     fingerprint: str
     built_by: str
-
-
-def python_version() -> str:
-    """The full version and build of Debian's interpreter."""
-    if Path(sys.executable).resolve() == PYTHON.resolve():
-        return sys.version
-    return run([PYTHON, "-c", "import sys; print(sys.version)"]).strip()
 
 
 def build(
@@ -81,13 +70,13 @@ def build(
         # Until its files have their owners and modes, only the build gets into it.
         os.chown(release.path, 0, grp.getgrnam(app.build_user).gr_gid)
         repository.check_out(request.sha, release.src)
-        folder = _app_folder(release, request.subdirectory)
+        folder = _app_folder(release, request.settings.subdirectory)
         needs = dependencies.find(folder, checkout=release.src)
-        entry_point, import_path = (request.entry_point, folder) if request.entry_point else wsgi.find(folder)
+        entry_point, import_path = (request.settings.wsgi, folder) if request.settings.wsgi else wsgi.find(folder)
         files.set_times(release.src, committed)
-        venv, packages, how = _virtualenv(app, release, needs, builder, uv=uv, rebuild=request.rebuild)
+        venv, packages, how = virtualenv.provide(app, release, needs, builder, uv=uv, rebuild=request.rebuild)
         import_paths = [release.lib] if needs.is_package else [import_path] if import_path != folder else []
-        _app_files(release, needs, builder, uv=uv)
+        virtualenv.install_app(release, needs, builder, uv=uv)
         for parent in {folder, *import_paths}:
             _link_instance(app, parent)
         app_group = grp.getgrnam(app.user).gr_gid
@@ -108,14 +97,14 @@ def build(
             entry_point=entry_point,
             venv=venv.name,
             packages=packages,
-            python=python_version().split()[0],
+            python=virtualenv.python_version().split()[0],
             built_at=round(time.time(), 3),
             built_by=request.built_by,
         )
         _runtime_files(release, built, request.env)
         os.chown(release.path, 0, 0)
         release.path.chmod(0o755)
-        _mark(release.manifest, built.text())
+        files.mark(release.manifest, built.text())
         return built, how
     except BaseException:
         builder.stop_leftover()
@@ -133,113 +122,6 @@ def _app_folder(release: Release, subdirectory: str) -> Path:
             advice=f"Folders at this commit: {listed}.",
         )
     return folder
-
-
-def _virtualenv(
-    app: App, release: Release, needs: dependencies.Dependencies, builder: Builder, *, uv: Path, rebuild: str
-) -> tuple[Path, int, str]:
-    """Link the virtualenv that fits, building it when there is none.
-
-    :returns: its folder, how many packages it holds, and how it came about.
-    """
-    if not uv.is_file():
-        raise PhaseError(f"{uv} is missing on this host", advice="Run provision.yml, then this again.")
-    key = dependencies.key(
-        needs,
-        python=python_version(),
-        uv=_uv_version(uv),
-        architecture=platform.machine(),
-        extra=[rebuild],
-    )
-    venv = app.venvs / key
-    complete = venv / VENV_MARK
-    release.venv.symlink_to(f"../../venvs/{key}")
-    if complete.is_file():
-        packages = int(complete.read_text(encoding="ascii"))
-        return venv, packages, f"{packages} packages reused"
-    files.remove_tree(venv)
-    venv.mkdir(mode=0o755)
-    build_user = pwd.getpwnam(app.build_user)
-    os.chown(venv, build_user.pw_uid, build_user.pw_gid)
-    # The requirements are read by the build user, and uv may lay down files beside them.
-    files.give(release.src, uid=build_user.pw_uid, gid=build_user.pw_gid)
-    try:
-        _install(
-            builder,
-            [str(uv), "venv", "--quiet", "--allow-existing", f"--python={PYTHON}", str(venv)],
-            {},
-            needs,
-            venv,
-            "uv venv",
-        )
-        words, env = needs.install(uv, venv)
-        _install(builder, words, env, needs, venv, f"uv, installing {needs.file}")
-        if not (venv / "bin/gunicorn").is_file():
-            words = [
-                str(uv),
-                "pip",
-                "install",
-                f"--python={venv}/bin/python",
-                "--compile-bytecode",
-                dependencies.GUNICORN,
-            ]
-            _install(builder, words, {}, needs, venv, f"uv, installing {dependencies.GUNICORN}")
-        files.give(venv, uid=0, gid=grp.getgrnam(app.user).gr_gid)
-        venv.chmod(0o750)
-        packages = len(list(venv.glob("lib/python*/site-packages/*.dist-info")))
-        _mark(complete, f"{packages}\n")
-    except BaseException:
-        with contextlib.suppress(OSError):
-            files.remove_tree(venv)
-        raise
-    return venv, packages, f"{packages} packages installed"
-
-
-def _mark(path: Path, content: str) -> None:
-    """Say that the folder of ``path`` is complete. After a power cut, what is said to be complete must be."""
-    files.sync_file_system(path.parent)
-    files.write(path, content)
-
-
-def _install(
-    builder: Builder, words: list[str], env: dict[str, str], needs: dependencies.Dependencies, venv: Path, title: str
-) -> None:
-    """Run one installer. What it says is told in its own words."""
-    try:
-        builder.run(words, writable=[venv, needs.folder], cwd=needs.folder, env=env, title=title)
-    except CommandError as error:
-        why = "it took too long" if error.code is None else dependencies.cause(error.output)
-        raise PhaseError(
-            f"{needs.file} cannot be installed: {why}",
-            advice="Nothing that serves was touched. Correct the file (or what it needs), commit, and deploy again.",
-            log=error.log,
-            log_title=error.log_title,
-        ) from error
-
-
-def _app_files(release: Release, needs: dependencies.Dependencies, builder: Builder, *, uv: Path) -> None:
-    """Install the app itself when it is a package, and compile the bytecode of what is not."""
-    build_user = pwd.getpwnam(release.app.build_user)
-    files.give(release.src, uid=build_user.pw_uid, gid=build_user.pw_gid)
-    if needs.is_package:
-        release.lib.mkdir()
-        os.chown(release.lib, build_user.pw_uid, build_user.pw_gid)
-        words = needs.install_app(uv, release.venv, release.lib)
-        try:
-            builder.run(
-                words, writable=[release.lib, release.src], cwd=needs.folder, env={}, title="uv, installing the app"
-            )
-        except CommandError as error:
-            raise PhaseError(
-                f"the app's own package cannot be installed: {dependencies.cause(error.output)}",
-                advice="Check [build-system] and the package's files in pyproject.toml, commit, and deploy again.",
-                log=error.log,
-                log_title=error.log_title,
-            ) from error
-    # A file that does not compile (a template, another Python's) is none of our business until the app imports it.
-    with contextlib.suppress(CommandError):
-        words = [release.venv / "bin/python", "-m", "compileall", "-q", release.src]
-        builder.run(words, writable=[release.src], cwd=release.src, env={}, title="compileall")
 
 
 def _link_instance(app: App, parent: Path) -> None:
@@ -275,12 +157,6 @@ def _runtime_files(release: Release, built: manifest.Manifest, env: dict[str, st
     release.units.mkdir()
     files.write(release.units / app.unit("web", 1, release.id), units.web_unit(runtime))
     (release.path / "run").symlink_to(release.run)
-
-
-def _uv_version(uv: Path) -> str:
-    """uv's version: the role python_runtime names the folder after it; another uv is asked."""
-    named = re.search(r"/uv-(\d[^/]*)/", str(uv.resolve()))
-    return f"uv {named[1]}" if named else run([uv, "--version"]).strip()
 
 
 def _memory_mb() -> int:

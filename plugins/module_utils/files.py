@@ -51,6 +51,12 @@ def write(path: Path, content: str, *, mode: int = 0o644) -> None:
     sync_folder(path.parent)
 
 
+def mark(path: Path, content: str) -> None:
+    """Write the file that says that its folder is complete. After a power cut, what is said to be complete must be."""
+    sync_file_system(path.parent)
+    write(path, content)
+
+
 def point(link: Path, target: str) -> None:
     """Let the symbolic link ``link`` name ``target``, in one atomic step."""
     temporary = link.with_name(f".{link.name}.{os.getpid()}")

@@ -9,14 +9,15 @@ import platform
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.baremetal.flask.plugins.module_utils import build, envfile, manifest
+from ansible_collections.baremetal.flask.plugins.module_utils import envfile, manifest, virtualenv
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.phase import Phase, secret_json
+from ansible_collections.baremetal.flask.plugins.module_utils.settings import OPTIONS as SETTINGS
+from ansible_collections.baremetal.flask.plugins.module_utils.settings import Settings
 
 #: The options of a module that needs the inputs; documented in the fragment ``release.inputs``.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "subdirectory": {"type": "str", "default": ""},
-    "wsgi": {"type": "str", "default": ""},
+    "settings": {"type": "dict", "default": {}, "options": SETTINGS},
     "env": {"type": "str", "default": "", "no_log": True},
 }
 
@@ -25,11 +26,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
 class Inputs:
     """
     :param key: the secret that hashes are keyed with; the same on every host of an environment.
+    :param settings: what the inventory says about the release.
     :param env: the inventory's variables as the app sees them.
     :param hashed: see ``manifest.Manifest.inputs``.
     """
 
     key: bytes
+    settings: Settings
     env: dict[str, str]
     hashed: dict[str, str]
 
@@ -46,10 +49,11 @@ def read(this: Phase) -> Inputs:
     key = platform_env["SECRET_KEY"].encode()
     env = {name: envfile.text(value) for name, value in secret_json(this.module, "env").items()}
     this.hide(env.values())
-    settings = {
-        "flask_app_subdirectory": this.options["subdirectory"].strip("/"),
-        "flask_app_wsgi": this.options["wsgi"],
-        "Python": ".".join(build.python_version().split(".")[:2]),
+    settings = Settings.read(this.options["settings"])
+    decides = {
+        **settings.inputs(),
+        "Python": ".".join(virtualenv.python_version().split(".")[:2]),
         "architecture": platform.machine(),
     }
-    return Inputs(key, env, manifest.inputs(key=key, env=env, platform=platform_env, settings=settings))
+    hashed = manifest.inputs(key=key, env=env, platform=platform_env, settings=decides)
+    return Inputs(key, settings, env, hashed)

@@ -28,17 +28,16 @@ LONG = {"callback/release_log.py": "one class, since Ansible calls a method of i
 LAYERS = [
     # Names, texts and pure decisions.
     ["errors", "layout", "envfile", "files", "git_messages", "probe"],
-    ["command", "dependencies", "wsgi", "history", "units", "health"],
+    ["command", "dependencies", "wsgi", "history", "units", "health", "settings"],
     # What one part of the host is like.
     ["systemd", "journal", "manifest", "lease", "nginx"],
     ["account", "instances", "phase"],
     # Parts of a phase.
-    ["source", "finish", "undo"],
-    ["build"],
-    ["inputs"],
+    ["source", "finish", "undo", "virtualenv"],
+    ["build", "inputs"],
 ]
 #: Pure decisions: they read what they are given, and start no program.
-PURE = ["errors", "git_messages", "layout", "envfile", "dependencies", "wsgi", "history", "units", "manifest", "health"]
+PURE = ["errors", "git_messages", "layout", "envfile", "dependencies", "wsgi", "history", "units", "manifest", "health", "settings"]
 #: The only files that start programs themselves.
 STARTS_PROGRAMS = {"module_utils/command.py", "plugin_utils/controller.py"}
 
