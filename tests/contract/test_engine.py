@@ -28,7 +28,7 @@ LONG = {"callback/release_log.py": "one class, since Ansible calls a method of i
 LAYERS = [
     # Names, texts and pure decisions.
     ["errors", "layout", "envfile", "files", "git_messages", "probe"],
-    ["command", "dependencies", "wsgi", "history", "units", "health", "settings"],
+    ["command", "dependencies", "wsgi", "history", "units", "health", "settings", "procfile"],
     # What one part of the host is like.
     ["systemd", "journal", "manifest", "lease", "nginx"],
     ["account", "instances", "phase"],
@@ -37,7 +37,7 @@ LAYERS = [
     ["build", "inputs"],
 ]
 #: Pure decisions: they read what they are given, and start no program.
-PURE = ["errors", "git_messages", "layout", "envfile", "dependencies", "wsgi", "history", "units", "manifest", "health", "settings"]
+PURE = ["errors", "git_messages", "layout", "envfile", "dependencies", "procfile", "wsgi", "history", "units", "manifest", "health", "settings"]
 #: The only files that start programs themselves.
 STARTS_PROGRAMS = {"module_utils/command.py", "plugin_utils/controller.py"}
 
