@@ -8,10 +8,11 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils import files, systemd, units
+from ansible_collections.baremetal.flask.plugins.module_utils import files, sqlite_file, systemd, units
 from ansible_collections.baremetal.flask.plugins.module_utils.command import run
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
@@ -69,6 +70,7 @@ def _folders(app: App) -> list[_Folder]:
         _Folder(app.root, "root", "root", 0o755),
         _Folder(app.releases, "root", "root", 0o755),
         _Folder(app.venvs, "root", "root", 0o755),
+        _Folder(app.authorities, "root", "root", 0o755),
         _Folder(app.settings, "root", "root", 0o700),
         # The web server passes through to the media folder, and cannot list.
         _Folder(app.data, app.user, app.user, 0o751),
@@ -77,8 +79,20 @@ def _folders(app: App) -> list[_Folder]:
     ]
 
 
-def ensure(app: App, *, dry_run: bool) -> list[str]:
-    """Create and mend what is missing or wrong. Returns what was done (or would be), for people."""
+def ensure(
+    app: App,
+    *,
+    groups: Collection[str] = (),
+    sqlite: bool = False,
+    authorities: Mapping[str, str] | None = None,
+    dry_run: bool,
+) -> list[str]:
+    """Create and mend what is missing or wrong. Returns what was done (or would be), for people.
+
+    :param groups: other groups that the app's user is in.
+    :param sqlite: the app's database is a file in its data folder.
+    :param authorities: certificates by what they vouch for (``database``); "" removes one.
+    """
     done = []
     for user, home in ((app.user, app.data), (app.build_user, app.cache)):
         if not exists(user):
@@ -91,11 +105,26 @@ def ensure(app: App, *, dry_run: bool) -> list[str]:
         done.append(f"group {app.proxy_group}")
         if not dry_run:
             run(["groupadd", "--system", app.proxy_group])
+    for group in groups:
+        if not (_group_exists(group) and app.user in grp.getgrnam(group).gr_mem):
+            done.append(f"member of group {group}")
+            if not dry_run:
+                run(["usermod", "--append", "--groups", group, app.user])
     for folder in _folders(app):
         if not _fits(folder):
             done.append(f"folder {folder.path}")
             if not dry_run:
                 _make(folder)
+    for name, content in (authorities or {}).items():
+        path = app.authorities / f"{name}.pem"
+        if (path.read_text(encoding="utf-8") if path.is_file() else "") != content:
+            done.append(f"certificate {path}")
+            if not dry_run:
+                files.write(path, content) if content else path.unlink()
+    if sqlite and not sqlite_file.is_right(app):
+        done.append(f"database {app.sqlite}")
+        if not dry_run:
+            sqlite_file.ensure(app)
     unit = app.unit_files / app.boot_unit
     if not unit.is_file() or unit.read_text(encoding="utf-8") != units.boot_unit(app):
         done.append(f"unit {app.boot_unit}")

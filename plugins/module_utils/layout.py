@@ -90,6 +90,16 @@ class App:
         return self.data / "instance"
 
     @property
+    def sqlite(self) -> Path:
+        """The app's database when it needs no server."""
+        return self.data / f"{self.name}.sqlite3"
+
+    @property
+    def authorities(self) -> Path:
+        """The certificates by which the app knows its database and its cache on other machines. Open to all."""
+        return self.root / "authorities"
+
+    @property
     def cache(self) -> Path:
         """The build user's package cache."""
         return self.base / "var/cache" / self.build_user

@@ -16,6 +16,24 @@ description:
   - Refuses a name that belongs to a user, a unit or a folder that is not the app's own, such as V(backup) or V(mail).
 author: baremetal.flask contributors
 extends_documentation_fragment: [baremetal.flask.release.app]
+options:
+  authorities:
+    description:
+      - The certificates by which the app knows servers on other machines, by what they are of, such as V(database).
+      - They become C(/srv/<app>/authorities/<name>.pem), readable by all. An empty text removes one.
+    type: dict
+    default: {}
+  groups:
+    description: Groups of other services that the app's user joins to reach their sockets. They have to exist.
+    type: list
+    elements: str
+    default: []
+  sqlite:
+    description:
+      - The app's database is the file C(/var/lib/<app>/<app>.sqlite3). It is made with write-ahead logging, and what is
+        in it is never touched.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -38,10 +56,23 @@ summary:
 from ansible_collections.baremetal.flask.plugins.module_utils import account, phase
 
 
+OPTIONS = {
+    "authorities": {"type": "dict", "default": {}},
+    "groups": {"type": "list", "elements": "str", "default": []},
+    "sqlite": {"type": "bool", "default": False},
+}
+
+
 def work(this: phase.Phase) -> dict:
-    app = this.app
+    app, options = this.app, this.options
     account.refuse_foreign(app)
-    done = account.ensure(app, dry_run=this.check_mode)
+    done = account.ensure(
+        app,
+        groups=options["groups"],
+        sqlite=options["sqlite"],
+        authorities=options["authorities"],
+        dry_run=this.check_mode,
+    )
     return {
         "changed": bool(done),
         "summary": ", ".join(done) or "in place",
@@ -50,7 +81,7 @@ def work(this: phase.Phase) -> dict:
 
 
 def main() -> None:
-    phase.main("account", {}, work, needs_run=False)
+    phase.main("account", OPTIONS, work, needs_run=False)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from ansible.module_utils.common.validation import (
     check_type_int,
 )
 
-from ansible_collections.baremetal.flask.plugins.module_utils import envfile
+from ansible_collections.baremetal.flask.plugins.module_utils import envfile, urls
 
 Options = Mapping[str, Mapping[str, Any]]
 
@@ -64,7 +64,8 @@ class Specification:
     :param rules: from ``meta/variable_rules.yml``, by variable: ``pattern`` (a regular expression that the whole value,
         every item of a list, or every key of a dictionary has to match), ``minimum``, ``maximum``, ``filled`` (it must
         not be empty), ``expected`` (the words for the user), ``when`` (values of other variables with which the rule
-        applies), and ``environment`` (it holds environment variables; their values are never shown).
+        applies), ``environment`` (it holds environment variables; their values are never shown), and ``url`` (it is the
+        URL of a service; it is never shown).
     :param neighbours: names of the other roles beside it.
     """
 
@@ -150,6 +151,8 @@ def misvalued(specification: Specification, name: str, values: Mapping[str, Any]
     rule = specification.rules.get(name)
     if rule is not None and value is not None and not found and _applies(rule, specification.options, values):
         found = _check_rule(name, value, rule)
+        if rule.get("url"):
+            return found
     # Of a plain dictionary only names are shown.
     if option.get("no_log") and (not isinstance(value, Mapping) or option.get("options")):
         wanted = (rule or {}).get("expected") or describe(option)
@@ -286,6 +289,9 @@ def _check_rule(name: str, value: Any, rule: Mapping[str, Any]) -> list[Problem]
     expected = rule.get("expected", "something else")
     if rule.get("filled") and not value:
         return [Problem(name, f"is empty, must {'hold' if isinstance(value, list | Mapping) else 'be'} {expected}")]
+    if rule.get("url"):
+        fault = urls.problem(str(value))
+        return [Problem(name, fault)] if fault else []
     if not isinstance(value, list | Mapping):
         return [] if _fits(value, rule) else [Problem(name, f"is {_shown(value)}, must be {expected}")]
     wrong = [Problem(name, f"has {_shown(item)}, must hold {expected}") for item in value if not _fits(item, rule)]

@@ -27,17 +27,17 @@ LONG = {"callback/release_log.py": "one class, since Ansible calls a method of i
 #: A file imports only from layers above its own in this list. New files have to be given a place.
 LAYERS = [
     # Names, texts and pure decisions.
-    ["errors", "layout", "envfile", "files", "git_messages", "probe"],
-    ["command", "dependencies", "wsgi", "history", "units", "health", "settings", "procfile"],
+    ["errors", "layout", "envfile", "files", "git_messages", "probe", "urls"],
+    ["command", "dependencies", "wsgi", "history", "units", "health", "settings"],
     # What one part of the host is like.
-    ["systemd", "journal", "manifest", "lease", "nginx"],
+    ["systemd", "journal", "manifest", "lease", "nginx", "sqlite_file"],
     ["account", "instances", "phase"],
     # Parts of a phase.
     ["source", "finish", "undo", "virtualenv"],
     ["build", "inputs"],
 ]
 #: Pure decisions: they read what they are given, and start no program.
-PURE = ["errors", "git_messages", "layout", "envfile", "dependencies", "procfile", "wsgi", "history", "units", "manifest", "health", "settings"]
+PURE = ["errors", "git_messages", "layout", "urls", "envfile", "dependencies", "wsgi", "history", "units", "manifest", "health", "settings"]
 #: The only files that start programs themselves.
 STARTS_PROGRAMS = {"module_utils/command.py", "plugin_utils/controller.py"}
 

@@ -13,8 +13,13 @@ from ansible_collections.baremetal.flask.plugins.plugin_utils import variables
 ROLE = variables.load(Path(__file__).resolve().parents[2] / "roles/flask_app")
 
 
+#: Variables with which the rules of others apply.
+APPLY = {"flask_app_database": "external", "flask_app_cache": "external"}
+
+
 def problems(name, value):
-    return [f"{found.variable} {found.message}" for found in variables.misvalued(ROLE, name, {name: value})]
+    found = variables.misvalued(ROLE, name, APPLY | {name: value})
+    return [f"{problem.variable} {problem.message}" for problem in found]
 
 
 GOOD = {
@@ -38,6 +43,9 @@ GOOD = {
     "flask_app_subdirectory": ["", "backend", "apps/shop", "apps/shop.v2/", "..shop"],
     "flask_app_health_path": ["", "/", "/healthz?full=1", "/gr%C3%BC%C3%9Fe"],
     "flask_app_deploy_key": ["", "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----\n"],
+    "flask_app_database_url": ["postgresql://shop:p%40ss@db.example.com/shop", "sqlite:////srv/data/x.sqlite3"],
+    "flask_app_database_driver": ["", "psycopg2"],
+    "flask_app_cache_url": ["rediss://:secret@cache.example.com:6379/0"],
     "flask_app_keep_releases": [1, "5"],
     "flask_app_lock_seconds": [600],
     "flask_app_hosts": [["shop-1"]],
@@ -80,6 +88,11 @@ BAD = [
     ("flask_app_health_path", "/a b", "percent-encoded"),
     ("flask_app_health_path", "/grüße", "percent-encoded"),
     ("flask_app_deploy_key", "ssh-ed25519 AAAA alice@laptop", "must be: the text of a private SSH key"),
+    ("flask_app_database", "postgres", "must be one of sqlite, postgresql, mariadb, external, none"),
+    ("flask_app_database_url", "postgres://u:p@h/d", "write postgresql://"),
+    ("flask_app_database_url", "postgresql://u:p@ss@h/d", "percent-encoded (%40"),
+    ("flask_app_database_driver", "+psycopg2", "the part after +"),
+    ("flask_app_cache_url", "cache.example.com", "is no URL"),
     ("flask_app_keep_releases", 0, "is 0, must be 1 or more"),
     ("flask_app_keep_releases", "many", "must be a whole number"),
     ("flask_app_lock_seconds", None, "is empty: remove it for the default, 600"),
@@ -91,6 +104,14 @@ BAD = [
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in GOOD.items() for value in values])
 def test_good_value_is_accepted(name, value):
     assert problems(name, value) == []
+
+
+def test_url_is_needed_for_an_external_service_and_never_shown():
+    name = "flask_app_database_url"
+    (missing,) = variables.misvalued(ROLE, name, {name: "", "flask_app_database": "external"})
+    assert missing.message.startswith("is empty, must be a URL such as postgresql://")
+    assert variables.misvalued(ROLE, name, {name: "", "flask_app_database": "postgresql"}) == []
+    assert "hunter2" not in problems(name, "postgresql://shop:hunter2@two@db/shop")[0]
 
 
 @pytest.mark.parametrize(("name", "value", "told"), BAD)

@@ -24,6 +24,7 @@ def fleet(new_app: Callable[..., App], machines: list[Host]) -> Fleet:
     plain = new_app(
         "fleet",
         machines,
+        flask_app_database="none",
         flask_app_health_path="/",
         flask_app_health_seconds=10,
         flask_app_watch_seconds=0.5,
