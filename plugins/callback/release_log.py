@@ -486,6 +486,7 @@ class CallbackModule(DefaultCallback):
     def _print_phase(self, run: TaskRun) -> None:
         self._say_title()
         self._phases_seen = True
+        self._print_earlier(run)
         told = {str(host.result.get("phase")) for host in run.shown.values()} & PHASES.keys()
         title = PHASES[told.pop() if len(told) == 1 else str(run.phase)].title
         cells = [run.cell(name) for name in run.shown]
@@ -497,6 +498,17 @@ class CallbackModule(DefaultCallback):
         self._print_phase_warnings(run)
         self._print_diffs([(host, text) for host, texts in run.diffs.items() for text in texts], run.hosts)
         self._phase_failures.extend(self._failures(run, title))
+
+    def _print_earlier(self, run: TaskRun) -> None:
+        """Print the phases that hosts went through in the same call, before the one that the task is named after."""
+        done = [(earlier, name) for name, host in run.shown.items() for earlier in host.result.get("earlier") or ()]
+        for phase in dict.fromkeys(str(earlier["phase"]) for earlier, _name in done):
+            results = {name: earlier for earlier, name in done if earlier["phase"] == phase}
+            cells = [Cell(name, "ok", earlier["seconds"]) for name, earlier in results.items()]
+            summaries = {name: one_line(earlier["summary"]) for name, earlier in results.items()}
+            summary, further = summary_lines(summaries, group_above=self._group_above)
+            self._say_hosts(PHASES[phase].title, cells, summary)
+            self._say_all(further)
 
     def _summary(self, run: TaskRun, host: HostRun) -> str:
         if host.state not in ("ok", "changed"):

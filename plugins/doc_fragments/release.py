@@ -123,6 +123,15 @@ options:
     default: false
 """
 
+    #: How long a release may take to be well.
+    READY = r"""
+options:
+  health_seconds:
+    description: How long the release may take from its start to three good answers. Seconds.
+    type: float
+    default: 60
+"""
+
     #: How a deploy ends.
     FINISH = r"""
 options:

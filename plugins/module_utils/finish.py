@@ -34,7 +34,7 @@ def finish(this: Phase, lock: Lock) -> list[str]:
     try:
         pruned = _prune(this)
     except OSError as error:
-        this.warnings.append(f"old releases could not all be deleted: {error}")
+        this.warn(f"old releases could not all be deleted: {error}")
     else:
         if pruned:
             told.append(f"{pruned} old folder{'s' * (pruned > 1)} deleted")

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release
 from ansible_collections.baremetal.flask.plugins.module_utils.units import Runtime
 
@@ -73,6 +74,15 @@ def read(release: Release) -> Manifest | None:
         return None
     # A newer version of the collection may have written more.
     return Manifest(**{each.name: written[each.name] for each in fields(Manifest) if each.name in written})
+
+
+def require(release: Release) -> Manifest:
+    """
+    :raises PhaseError: when the release is not there or not complete.
+    """
+    if found := read(release):
+        return found
+    raise PhaseError(f"release {release.id} is not on this host", advice="Run the playbook again.")
 
 
 def keyed(key: bytes, value: str) -> str:

@@ -9,7 +9,9 @@ import base64
 import contextlib
 import errno
 import json
+import select
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -41,13 +43,41 @@ class Phase:
 
     def __init__(self, name: str, module: AnsibleModule) -> None:
         self.name = name
+        self.started = time.monotonic()
         self.module = module
         self.options = module.params
         self.check_mode = module.check_mode
         self.app = App(module.params["app"])
         self.deployer = module.params["deployer"]
         self.secrets: list[str] = []
-        self.warnings: list[str] = []
+        #: The phases that this call has been through already.
+        self.earlier: list[dict[str, Any]] = []
+
+    @property
+    def seconds(self) -> float:
+        """Since this phase began."""
+        return round(time.monotonic() - self.started, 3)
+
+    @contextlib.contextmanager
+    def before(self, name: str) -> Iterator[dict[str, Any]]:
+        """A phase that comes first in the same call. What fails in it is told as its failure.
+
+        :returns: to be filled with its ``summary``.
+        """
+        outer, self.name, self.started = self.name, name, time.monotonic()
+        done: dict[str, Any] = {"phase": name}
+        yield done
+        self.earlier.append({**done, "seconds": self.seconds})
+        self.name, self.started = outer, time.monotonic()
+
+    def require_controller(self) -> None:
+        """
+        :raises PhaseError: when nobody waits for the result any more: the run was interrupted, or its machine is gone.
+        """
+        waiting = select.poll()
+        waiting.register(sys.stdout.fileno(), select.POLLERR | select.POLLHUP)
+        if waiting.poll(0):
+            raise PhaseError("the run was interrupted", advice="Run it again to go on.")
 
     def lock(self, purpose: str = "") -> lease.Lock:
         options = self.options
@@ -75,6 +105,10 @@ class Phase:
         variables = envfile.parse(self.app.platform_env.read_text(encoding="utf-8"))
         self.hide(variables.values())
         return variables
+
+    def warn(self, text: str) -> None:
+        """Tell the person something that stops nobody."""
+        self.module.warn(self.redact(text))
 
     def hide(self, values: Any) -> None:
         """Blank these values in everything that this phase returns as a log."""
@@ -158,19 +192,15 @@ def main(
     if not needs_run:
         module.params.update(run="", deployer="", lock_seconds=0, take_over="")
     phase = Phase(name, module)
-    started = time.monotonic()
-    with _told(phase, started):
+    with _told(phase):
         result = work(phase)
-        warnings = [*phase.warnings, *result.pop("warnings", [])]
-        module.exit_json(
-            phase=name,
-            seconds=round(time.monotonic() - started, 3),
-            **{"changed": False, **result, "release_warnings": warnings},
-        )
+        told = {"phase": name, "seconds": phase.seconds, "earlier": phase.earlier}
+        result = {"changed": False, **result}
+        module.exit_json(**told, **result)
 
 
 @contextlib.contextmanager
-def _told(phase: Phase, started: float) -> Iterator[None]:
+def _told(phase: Phase) -> Iterator[None]:
     """Turn what stops a phase into the result that the person sees."""
     try:
         yield
@@ -191,7 +221,8 @@ def _told(phase: Phase, started: float) -> Iterator[None]:
         log=[phase.redact(line) for line in stopped.log],
         log_title=stopped.log_title,
         serving=phase.serving(),
-        seconds=round(time.monotonic() - started, 3),
+        seconds=phase.seconds,
+        earlier=phase.earlier,
         **extra,
     )
 

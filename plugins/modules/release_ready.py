@@ -13,17 +13,13 @@ description:
   - Starts the instances of the release on its own private socket and asks it, with the Host header that users send,
     until it has given three good answers in a row. Users notice nothing.
   - A release that does not get there is stopped, recorded as bad, and the lines of its journal are returned.
-extends_documentation_fragment: [baremetal.flask.release, baremetal.flask.release.health]
+extends_documentation_fragment: [baremetal.flask.release, baremetal.flask.release.health, baremetal.flask.release.ready]
 author: baremetal.flask contributors
 options:
   release:
     description: The release's id.
     type: str
     required: true
-  health_seconds:
-    description: How long the release may take from its start to three good answers. Seconds.
-    type: float
-    default: 60
 """
 
 EXAMPLES = r"""
@@ -41,41 +37,19 @@ summary:
   returned: success
 """
 
-from ansible_collections.baremetal.flask.plugins.module_utils import health, history, instances, manifest, phase
-from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils import health, manifest, phase, readiness
 
-OPTIONS = {
-    **health.OPTIONS,
-    "release": {"type": "str", "required": True},
-    "health_seconds": {"type": "float", "default": 60},
-}
+OPTIONS = {**health.OPTIONS, **readiness.OPTIONS, "release": {"type": "str", "required": True}}
 
 
 def work(this: phase.Phase) -> dict:
     if this.check_mode:
         return {"changed": True, "summary": "would start and probe it"}
-    app, options = this.app, this.options
-    release = app.release(options["release"])
+    release = this.app.release(this.options["release"])
     with this.lock().resume():
-        found = manifest.read(release)
-        if not found:
-            raise PhaseError(f"release {release.id} is not on this host", advice="Run the playbook again.")
+        found = manifest.require(release)
         this.hide_variables_of(release)
-        try:
-            instances.start(release)
-            # While it starts: to look takes as long as a worker needs to import the app.
-            if warning := instances.memory_warning(release):
-                this.warnings.append(warning)
-            summary = instances.wait_until_ready(
-                release,
-                health.expectation(options),
-                seconds=options["health_seconds"],
-            )
-        except PhaseError as error:
-            if app.live_id() != release.id:
-                instances.end(app, release.unit_names())
-                this.record(history.BAD, found, note=error.message)
-            raise
+        summary = readiness.make_ready(this, release, found)
     return {"changed": True, "release": found.public(), "summary": summary}
 
 

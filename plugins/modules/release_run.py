@@ -73,9 +73,7 @@ def work(this: phase.Phase) -> dict:
     release = app.release(options["release"])
     output: list[str] = []
     with this.lock().resume():
-        found = manifest.read(release)
-        if not found:
-            raise PhaseError(f"release {release.id} is not on this host", advice="Run the playbook again.")
+        found = manifest.require(release)
         this.hide_variables_of(release)
         this.record(history.RELEASE_PHASE, found, note=f"{purpose}: {'; '.join(commands)}")
         for number, words in enumerate(commands, start=1):

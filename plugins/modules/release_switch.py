@@ -11,6 +11,8 @@ module: release_switch
 short_description: Make a ready release live, watch it, and end the old one
 description:
   - Renames one symbolic link, which switches code, static files and the proxy's backend in one step without a reload.
+  - With O(start), starts the release and probes it first, as M(baremetal.flask.release_ready) does. A single host need
+    not wait for others between the two, and saves a call.
   - Then watches the release. When its process dies or it answers badly, the link goes back to the old release, which
     is still running.
   - With O(finish), waits until the old release has no connection left, stops it, prunes, and gives the lock back. With
@@ -18,6 +20,7 @@ description:
 extends_documentation_fragment:
   - baremetal.flask.release
   - baremetal.flask.release.health
+  - baremetal.flask.release.ready
   - baremetal.flask.release.finish
 author: baremetal.flask contributors
 options:
@@ -25,6 +28,10 @@ options:
     description: The release's id.
     type: str
     required: true
+  start:
+    description: Start the release and see that it is well first. Otherwise it must be running.
+    type: bool
+    default: false
   ref:
     description: The ref that was asked for, for the history. Empty for the one that the release was built as.
     type: str
@@ -52,6 +59,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+earlier:
+  description: With O(start), how the release became ready, with its C(phase), C(seconds) and C(summary).
+  type: list
+  elements: dict
+  returned: when it did
 live_seconds:
   description: How long it took until the release was live. Seconds from the start of this phase.
   type: float
@@ -63,7 +75,6 @@ summary:
 """
 
 import dataclasses
-import time
 
 from ansible_collections.baremetal.flask.plugins.module_utils import (
     finish,
@@ -73,14 +84,18 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     lease,
     manifest,
     phase,
+    readiness,
     undo,
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import Release
 
 OPTIONS = {
     **health.OPTIONS,
+    **readiness.OPTIONS,
     **finish.OPTIONS,
     "release": {"type": "str", "required": True},
+    "start": {"type": "bool", "default": False},
     "ref": {"type": "str", "default": ""},
     "rollback": {"type": "bool", "default": False},
     "watch_seconds": {"type": "float", "default": 3},
@@ -91,30 +106,44 @@ OPTIONS = {
 def work(this: phase.Phase) -> dict:
     if this.check_mode:
         return {"changed": True, "summary": "would make it live"}
-    app, options = this.app, this.options
-    started = time.monotonic()
-    release = app.release(options["release"])
+    options = this.options
+    release = this.app.release(options["release"])
     with this.lock().resume() as lock:
-        found = manifest.read(release)
-        if not found or not instances.is_serving(release):
-            raise PhaseError(f"release {release.id} is not running on this host", advice="Run the playbook again.")
+        found = manifest.require(release)
         this.hide_variables_of(release)
-        found = dataclasses.replace(found, ref=options["ref"] or found.ref)
-        if app.live_id() != release.id:
-            change = history.ROLLED_BACK if options["rollback"] else history.LIVE
-            lock.note(origin=app.live_id() or lease.NOTHING, target=release.id, change=change)
-            instances.switch(release)
-            this.record(change, found)
-        live_seconds = round(time.monotonic() - started, 3)
-        try:
-            instances.watch(release, health.expectation(options), seconds=options["watch_seconds"])
-        except PhaseError as error:
-            # At once: users must not wait for the controller.
-            undo.undo(this, lock, error.message)
-            raise
-        ended = finish.finish(this, lock) if options["finish"] else []
+        if options["start"]:
+            with this.before("ready") as done:
+                done["summary"] = readiness.make_ready(this, release, found)
+                # Who interrupts a run while the release starts does not want it to go live a moment later.
+                this.require_controller()
+        elif not instances.is_serving(release):
+            raise PhaseError(f"release {release.id} is not running on this host", advice="Run the playbook again.")
+        return _switch(this, lock, release, found)
+
+
+def _switch(this: phase.Phase, lock: lease.Lock, release: Release, found: manifest.Manifest) -> dict:
+    app, options = this.app, this.options
+    found = dataclasses.replace(found, ref=options["ref"] or found.ref)
+    if app.live_id() != release.id:
+        change = history.ROLLED_BACK if options["rollback"] else history.LIVE
+        lock.note(origin=app.live_id() or lease.NOTHING, target=release.id, change=change)
+        instances.switch(release)
+        this.record(change, found)
+    live_seconds = this.seconds
+    try:
+        instances.watch(release, health.expectation(options), seconds=options["watch_seconds"])
+    except PhaseError as error:
+        # At once: users must not wait for the controller.
+        undo.undo(this, lock, error.message)
+        raise
+    ended = finish.finish(this, lock) if options["finish"] else []
     told = [f"live after {live_seconds:.1f}s", f"watched {options['watch_seconds']:g}s", *ended]
-    return {"changed": True, "release": found.public(), "live_seconds": live_seconds, "summary": ", ".join(told)}
+    return {
+        "changed": True,
+        "release": found.public(),
+        "live_seconds": live_seconds,
+        "summary": ", ".join(told),
+    }
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ short_description: Choose the release that a rollback goes to
 description:
   - Takes the app's lock and chooses the newest good release older than the live one, or the one named.
   - A release that turned out bad is never chosen.
+  - Warns of variables that differ from the inventory's, and of a release phase that ran since.
 extends_documentation_fragment: [baremetal.flask.release, baremetal.flask.release.inputs]
 author: baremetal.flask contributors
 options:
@@ -37,11 +38,6 @@ state:
 release:
   description: The release, as M(baremetal.flask.release_build) returns it.
   type: dict
-  returned: success
-release_warnings:
-  description: The variables that differ from the inventory's, and whether a release phase ran since.
-  type: list
-  elements: str
   returned: success
 """
 
@@ -82,12 +78,13 @@ def _choose(this: phase.Phase, interrupted: lease.Lease | None) -> dict:
             "release": found.public(),
             "summary": f"{found.title} is live already",
         }
+    for warning in _warnings(this, events, found):
+        this.warn(warning)
     return {
         "state": "chosen",
         "changed": True,
         "release": found.public(),
         "summary": f"back to {found.title} {found.subject}",
-        "warnings": _warnings(this, events, found),
     }
 
 

@@ -42,7 +42,7 @@ PHASES = {
     "build": Phase("Building", "Building", "building"),
     "run": Phase("Release phase", "Release phase", "running the release phase"),
     "ready": Phase("Starting", "Starting", "starting"),
-    "switch": Phase("Live", "Switching", "switching"),
+    "switch": Phase("Live", "Going live", "making it live"),
     "finish": Phase("Finishing", "Finishing", "finishing"),
     "abort": Phase("Taking back", "Taking back", "taking back"),
     "target": Phase("Going back to", "Looking back", "looking for the release to go back to"),

@@ -33,7 +33,7 @@ LAYERS = [
     ["systemd", "journal", "manifest", "lease", "nginx", "sqlite_file"],
     ["account", "instances", "phase"],
     # Parts of a phase.
-    ["source", "finish", "undo", "virtualenv"],
+    ["source", "finish", "undo", "virtualenv", "readiness"],
     ["build", "inputs"],
 ]
 #: Pure decisions: they read what they are given, and start no program.

@@ -50,6 +50,7 @@ CASES = [
     Case("build_fails", status=FAILED),
     Case("ready_fails", status=FAILED),
     Case("ready_fails", ("-v",), status=FAILED, suffix="verbose"),
+    Case("one_call", status=FAILED),
     Case("lost_host", status=UNREACHABLE),
     Case("lost_before", status=FAILED),
     Case("gate_in_loop", status=FAILED),

@@ -127,14 +127,13 @@ class Point:
 
 
 BUILDING = Point("building", hold="build")
-BUILT = Point("built", pause="release_ready")
+BUILT = Point("built", pause="release_switch")
 MIGRATING = Point(
     "migrating",
     hold="migration",
     variables={"flask_app_release_commands": [f"while [ -e {HOLD}/migration ]; do sleep 0.1; done"]},
 )
 STARTING = Point("starting", hold="start")
-READY = Point("ready", pause="release_switch")
 WATCHING = Point("watching", variables={"flask_app_watch_seconds": 12}, switched=True)
 DRAINING = Point(
     "draining",
@@ -142,7 +141,7 @@ DRAINING = Point(
     switched=True,
     slow_request=True,
 )
-POINTS = (BUILDING, BUILT, MIGRATING, STARTING, READY, WATCHING, DRAINING)
+POINTS = (BUILDING, BUILT, MIGRATING, STARTING, WATCHING, DRAINING)
 
 
 @dataclass(eq=False)

@@ -19,7 +19,6 @@ from interruptions import (
     BUILT,
     LONG_SECONDS,
     POINTS,
-    READY,
     STARTING,
     assert_done,
     lease,
@@ -124,7 +123,7 @@ def test_lock_of_another_controller_holds_until_it_expires(app):
 
 def test_lock_expires_by_itself(app):
     new = next_round(app)
-    attempt = stand_at(app, READY, flask_app_lock_seconds=5)
+    attempt = stand_at(app, BUILT, flask_app_lock_seconds=5)
     attempt.kill()
     of_another_controller(app)
     expires = lease(app)["expires"]
@@ -134,9 +133,9 @@ def test_lock_expires_by_itself(app):
     assert_done(app, answers=new)
 
 
-@pytest.mark.parametrize(("point", "playbook"), [(BUILDING, "deploy"), (READY, "deploy"), (READY, "rollback")], ids=str)
+@pytest.mark.parametrize(("point", "playbook"), [(BUILDING, "deploy"), (BUILT, "deploy"), (BUILT, "rollback")], ids=str)
 def test_second_of_two_runs_is_refused_and_the_first_finishes(app, point, playbook):
-    """``building``: a phase is at work on the host; ``ready``: none is, and only the lease tells."""
+    """``building``: a phase is at work on the host; ``built``: none is, and only the lease tells."""
     old, new = live_round(app), next_round(app)
     first = stand_at(app, point, flask_app_deployer="alice@laptop")
     releases = app.release_ids()

@@ -99,7 +99,7 @@ def assert_told(run: Run, *, phase: str, cause: tuple[str, ...], journal: str, s
     Returns the result of the phase that failed.
     """
     assert run.rc != 0
-    [failed] = [item for item in run.tasks if item.status == "failed" and item.action.rpartition("_")[2] == phase]
+    [failed] = [item for item in run.tasks if item.status == "failed" and item.result.get("phase") == phase]
     failure = failed.result
     assert failure["phase"] == phase
     assert "\n" not in failure["msg"]
