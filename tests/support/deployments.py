@@ -155,9 +155,9 @@ class App:
 
     def status(self, *, machine: Host | None = None) -> dict:
         """What status.yml tells about a host, as a program reads it."""
-        run = self.run("status", flask_app_status_format="json").check()
-        shown = run.results("debug")[-1]["msg"]
-        return json.loads("\n".join(shown))[(machine or self.machine).name]
+        file = self.folder / "status.json"
+        self.run("status", flask_app_status_file=str(file)).check()
+        return json.loads(file.read_text(encoding="utf-8"))[(machine or self.machine).name]
 
     def remove(self, *, data: bool = True, **options: object) -> Run:
         """Run remove.yml; with ``data`` nothing of the app is left."""

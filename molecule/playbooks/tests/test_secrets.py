@@ -105,7 +105,8 @@ def hidden(bare: Host, new_app: Callable[..., App], tmp_path_factory: pytest.Tem
         runs.append(app.deploy("v1", arguments=["-vvv"], flask_app_rebuild=True).check())
         runs.append(app.deploy("v2", arguments=["-vvv"]))
         runs.append(app.deploy("v1", arguments=["-vvv", "--check", "--diff"]).check())
-        runs.append(app.run("status", arguments=["-vvv"], flask_app_status_format="json").check())
+        told = str(app.folder / "status.json")
+        runs.append(app.run("status", arguments=["-vvv"], flask_app_status_file=told).check())
     assert runs[2].rc == 2
     return Hidden(app, secrets, runs, arguments)
 
