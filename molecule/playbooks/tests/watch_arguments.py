@@ -19,8 +19,10 @@ def main() -> None:
     words = [line.encode() for line in Path(sys.argv[1]).read_text().splitlines() if line]
     report = Path(sys.argv[2])
     seen: set[bytes] = set()
+    report.touch()
     while True:
         started = time.monotonic()
+        before = len(seen)
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 arguments = path.read_bytes()
@@ -28,8 +30,11 @@ def main() -> None:
                 continue
             if arguments not in seen and any(word in arguments for word in words):
                 seen.add(arguments)
-        found = "\n".join(repr(arguments) for arguments in seen)
-        report.write_text(found)
+        if len(seen) > before:
+            # In one step: whoever ends this must not find half of it.
+            whole = report.with_suffix(".whole")
+            whole.write_text("\n".join(repr(arguments) for arguments in seen))
+            whole.replace(report)
         time.sleep(max(0.01, 5 * (time.monotonic() - started)))
 
 
