@@ -29,6 +29,8 @@ LAYERS = [
     # Names, texts and pure decisions.
     ["errors", "layout", "envfile", "files", "git_messages", "probe", "urls"],
     ["command", "dependencies", "wsgi", "history", "units", "health", "settings"],
+    ["calendars", "dotenv", "database_parts", "flx", "shared_paths"],
+    ["app_json"],
     # What one part of the host is like.
     ["systemd", "journal", "manifest", "lease", "nginx", "sqlite_file"],
     ["account", "instances", "phase"],
@@ -38,6 +40,7 @@ LAYERS = [
 ]
 #: Pure decisions: they read what they are given, and start no program.
 PURE = ["errors", "git_messages", "layout", "urls", "envfile", "dependencies", "wsgi", "history", "units", "manifest", "health", "settings"]
+PURE += ["app_json", "calendars", "database_parts", "dotenv", "flx"]
 #: The only files that start programs themselves.
 STARTS_PROGRAMS = {"module_utils/command.py", "plugin_utils/controller.py"}
 

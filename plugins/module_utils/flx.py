@@ -1,0 +1,119 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""``.flx``: the hooks of an app that ran on Fluxflex.
+
+Sections of lines, each of which may come several times: ``[setup]`` commands for the first time, ``[deploy]`` commands
+for every time, ``[replace]`` ``file word VARIABLE``, ``[permission]`` ``path mode``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+
+NAME = ".flx"
+_SECTIONS = ("setup", "deploy", "replace", "permission")
+#: What [replace] can put in: part of the database's URL, or the app's name.
+_VARIABLES = {"DB_HOST": "host", "DB_USER": "user", "DB_PASSWORD": "password", "PROJECT_NAME": "name"}
+#: What the deploy does itself.
+_OURS = re.compile(r"(?:\S*/)?(?:pip3?|python[\d.]* -m pip|easy_install)\s")
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """A word in a file and the variable whose value takes its place."""
+
+    file: str
+    word: str
+    variable: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """
+    :param setup: commands for the first deploy.
+    :param deploy: commands for every deploy.
+    :param left_out: lines that nothing is done for, as they stand in the file.
+    """
+
+    setup: tuple[str, ...] = ()
+    deploy: tuple[str, ...] = ()
+    replacements: tuple[Replacement, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def read(folder: Path) -> Hooks:
+    """The hooks in an app's folder; none when it has no such file."""
+    path = folder / NAME
+    if not path.is_file():
+        return Hooks()
+    try:
+        return parse(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise PhaseError(f"{NAME} is not UTF-8 text: {error}", advice="Save it as UTF-8 and commit it.") from None
+
+
+def parse(text: str) -> Hooks:
+    """
+    :raises PhaseError: for the first line that is wrong.
+    """
+    found: dict[str, list[str]] = {name: [] for name in _SECTIONS}
+    replacements: list[Replacement] = []
+    left_out: list[str] = []
+    section = ""
+    for number, raw in enumerate(re.split(r"\r\n|\r|\n", text), start=1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        if heading := re.fullmatch(r"\[\s*(\w+)\s*\]", line):
+            section = heading[1].lower()
+            if section not in _SECTIONS:
+                raise _wrong(number, f"there is no section [{heading[1]}], only [{'], ['.join(_SECTIONS)}]")
+        elif not section:
+            raise _wrong(number, f"'{line[:60]}' stands in no section")
+        elif section == "replace":
+            words = line.split()
+            if len(words) != 3 or words[2] not in _VARIABLES:
+                raise _wrong(number, f"'{line[:60]}' is not 'file word VARIABLE' with one of {', '.join(_VARIABLES)}")
+            path = Path(words[0])
+            if path.is_absolute() or ".." in path.parts:
+                raise _wrong(number, f"'{words[0]}' is not a file of the repository")
+            replacements.append(Replacement(*words, line=number))
+        elif section == "permission" or _OURS.match(line):
+            left_out.append(line)
+        else:
+            found[section].append(line)
+    return Hooks(tuple(found["setup"]), tuple(found["deploy"]), tuple(replacements), tuple(left_out))
+
+
+def replaced(hooks: Hooks, texts: Mapping[str, str], *, database: Mapping[str, str], app: str) -> dict[str, str]:
+    """The files that [replace] changes, with their new text.
+
+    :param texts: the files that it names, as far as they are there.
+    :param database: the parts of the database's URL.
+    :raises PhaseError: for a file that is not there, and for a value that the app has not got.
+    """
+    changed: dict[str, str] = {}
+    # The longest word first: FLX_DB may be part of FLX_DB_NAME, and no value is looked into again.
+    for file in dict.fromkeys(replacement.file for replacement in hooks.replacements):
+        own = [replacement for replacement in hooks.replacements if replacement.file == file]
+        if file not in texts:
+            raise _wrong(own[0].line, f"{file} is not in the repository")
+        values = {name: database.get(part, "") for name, part in _VARIABLES.items()}
+        values["PROJECT_NAME"] = values["PROJECT_NAME"] or app
+        words = {replacement.word: values[replacement.variable] for replacement in own}
+        pattern = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+        changed[file] = re.sub(pattern, lambda found, words=words: words[found[0]], texts[file])
+    return changed
+
+
+def _wrong(number: int, problem: str) -> PhaseError:
+    return PhaseError(
+        f"{NAME} line {number}: {problem}", advice="Correct the line, commit, and deploy again; nothing was changed."
+    )
