@@ -100,8 +100,51 @@ options:
         description: The entry point, as V(shop:create_app(\)). Empty to find it the way Flask does.
         type: str
         default: ""
+      python:
+        description: The Python version. Empty for what the app's files say.
+        type: str
+        default: ""
+      apt_packages:
+        description: Debian packages that the app or its build needs. The build is refused when one is missing.
+        type: list
+        elements: str
+        default: []
+      build_commands:
+        description: Shell commands that run in the app's folder before its packages are installed.
+        type: list
+        elements: str
+        default: []
+      packages_file:
+        description: The file that says what to install. Empty when there is only one.
+        type: str
+        default: ""
+      extras:
+        description: The app's own extras to install.
+        type: list
+        elements: str
+        default: []
+      extra_packages:
+        description: Requirements to install besides the app's own.
+        type: list
+        elements: str
+        default: []
+      constraints:
+        description: Limits of versions, wherever no lock file decides.
+        type: list
+        elements: str
+        default: []
+      wheelhouse:
+        description: A folder of wheels to install from, and from nowhere else. On the host, or in the app's folder.
+        type: str
+        default: ""
   env:
     description: The app's variables, as the base64 text of a JSON object.
+    type: str
+    default: ""
+  index:
+    description:
+      - Package indexes, as the base64 text of a JSON object with C(url), asked instead of the public one, and C(extra),
+        asked first.
     type: str
     default: ""
 """

@@ -19,6 +19,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     envfile,
     files,
     manifest,
+    preparation,
     units,
     virtualenv,
     wsgi,
@@ -26,6 +27,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
 from ansible_collections.baremetal.flask.plugins.module_utils.command import Builder, available_memory_mb
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release
+from ansible_collections.baremetal.flask.plugins.module_utils.package_index import Index
 from ansible_collections.baremetal.flask.plugins.module_utils.settings import Settings
 from ansible_collections.baremetal.flask.plugins.module_utils.source import Repository
 
@@ -39,6 +41,8 @@ class Request:
 
     :param env: the inventory's variables as the app is to see them.
     :param inputs: see ``manifest.Manifest``.
+    :param index: where packages come from.
+    :param python_mirror: where interpreters come from that the host lacks.
     """
 
     id: str
@@ -50,6 +54,8 @@ class Request:
     inputs: dict[str, str]
     fingerprint: str
     built_by: str
+    index: Index
+    python_mirror: str
 
 
 def build(
@@ -71,12 +77,22 @@ def build(
         os.chown(release.path, 0, grp.getgrnam(app.build_user).gr_gid)
         repository.check_out(request.sha, release.src)
         folder = _app_folder(release, request.settings.subdirectory)
-        needs = dependencies.find(folder, checkout=release.src)
+        settings = request.settings
+        python = preparation.prepare(release, folder, settings, builder, uv=uv, mirror=request.python_mirror)
+        needs = dependencies.find(
+            folder,
+            checkout=release.src,
+            file=settings.packages_file,
+            extras=settings.extras,
+            python=python.version,
+        )
         entry_point, import_path = (request.settings.wsgi, folder) if request.settings.wsgi else wsgi.find(folder)
         files.set_times(release.src, committed)
-        venv, packages, how = virtualenv.provide(app, release, needs, builder, uv=uv, rebuild=request.rebuild)
+        added = [dependencies.GUNICORN]
+        installer = virtualenv.Packages(release, needs, settings, python, request.index, builder, uv, platform=added)
+        venv, packages, how = installer.provide(rebuild=request.rebuild)
         import_paths = [release.lib] if needs.is_package else [import_path] if import_path != folder else []
-        virtualenv.install_app(release, needs, builder, uv=uv)
+        installer.install_app()
         for parent in {folder, *import_paths}:
             _link_instance(app, parent)
         app_group = grp.getgrnam(app.user).gr_gid
@@ -97,7 +113,7 @@ def build(
             entry_point=entry_point,
             venv=venv.name,
             packages=packages,
-            python=virtualenv.python_version().split()[0],
+            python=python.version,
             built_at=round(time.time(), 3),
             built_by=request.built_by,
         )

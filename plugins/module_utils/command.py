@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ansible_collections.baremetal.flask.plugins.module_utils import envfile, files
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
 
@@ -17,6 +18,8 @@ from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
 CLEAN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
 #: Certificates that Debian and the site's own administrators trust.
 TRUSTED = "/etc/ssl/certs/ca-certificates.crt"
+#: Settings of the site that the caller's environment may carry (Ansible's ``environment`` keyword).
+PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
 class CommandError(PhaseError):
@@ -95,18 +98,29 @@ class Builder:
     def __init__(self, app: App, *, memory_mb: int, timeout: float) -> None:
         self.app = app
         self.unit = app.one_off_unit("build")
+        #: Root's; systemd reads it, so that nothing of it stands in an argument list.
+        self.secrets = app.base / "run" / f"{app.build_user}.env"
         self.memory_mb = memory_mb
         self.timeout = timeout
 
     def stop_leftover(self) -> None:
         """Stop what a build that was cut off left running."""
         run(["systemctl", "stop", self.unit], check=False)
+        self.secrets.unlink(missing_ok=True)
 
     def run(
-        self, argv: Sequence[str | Path], *, writable: Sequence[Path], cwd: Path, env: Mapping[str, str], title: str
+        self,
+        argv: Sequence[str | Path],
+        *,
+        writable: Sequence[Path],
+        cwd: Path,
+        env: Mapping[str, str],
+        title: str,
+        secret_env: Mapping[str, str] = {},
     ) -> str:
         """Run one program of the build and return what it printed.
 
+        :param secret_env: variables that only the program may see.
         :raises CommandError: with the last lines it printed.
         """
         properties: dict[str, str | Sequence[str]] = {
@@ -146,13 +160,20 @@ class Builder:
             "SSL_CERT_FILE": TRUSTED,
             **env,
         }
-        words = [*transient(self.unit, properties=properties, env=environment), *map(str, argv)]
+        if secret_env:
+            files.write(self.secrets, envfile.render(dict(secret_env)), mode=0o600)
+            properties["EnvironmentFile"] = str(self.secrets)
+        # systemd would put variables of its own into the program's words.
+        program = [str(word).replace("$", "$$") for word in argv]
+        words = [*transient(self.unit, properties=properties, env=environment), *program]
         try:
             return run(words, timeout=self.timeout + 15, title=title)
         except CommandError as error:
             if error.code is None or error.says_disk_full:
                 self.stop_leftover()
             raise
+        finally:
+            self.secrets.unlink(missing_ok=True)
 
 
 def available_memory_mb() -> int:

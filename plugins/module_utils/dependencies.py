@@ -1,34 +1,33 @@
 # Copyright: baremetal.flask contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""What an app needs installed, read from the files it brings; how uv installs it; and the key of the result."""
+"""What an app needs installed, read from the files it brings, and the key of the virtualenv that this makes."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.baremetal.flask.plugins.module_utils import (
+    pipfile_lock,
+    poetry_lock,
+    python_version,
+    requirements_files,
+)
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 #: Installed when the app's own requirements bring no gunicorn.
 GUNICORN = "gunicorn==27.0.1"
 
+#: Files that say what to install, of which an app has exactly one.
 _LOCK_FILES = ("requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock")
-_READABLE = ("requirements.txt", "uv.lock", "pyproject.toml")
-_DEEPER_CAUSE = re.compile(r"^(?:[╰├]─▶|Caused by:|cause:)\s*")
-_INCLUDE = re.compile(r"^(\s*(?:-r|-c|--requirement|--constraint)[\s=]+)(\S+)", re.MULTILINE)
-#: A requirement by its place: ``-e ./libs/tax``, ``.[web]``, ``tax @ file:libs/tax``.
-_PLACE = re.compile(
-    r"\s*(?:(?:-e|--editable)[\s=]+)?(?:[\w.-]+(?:\[[^]]*\])?\s*@\s*)?(?:file:)?(?P<path>[^-\s\[;#][^\s\[;#]*)"
-    r"(?:\[(?P<extras>[^]]*)\])?"
-)
+#: What a project without any of them may have.
+_BARE = ("pyproject.toml", "setup.py", "setup.cfg")
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,12 @@ class Dependencies:
     """What to install for an app.
 
     :param folder: the app's folder in the checkout.
-    :param file: the name of the file in it that decides.
+    :param file: the file in it that decides, relative to it.
     :param files: every file that decides the content of the virtualenv, ``file`` first, with the files it includes.
     :param is_package: the app itself is to be installed too (without its dependencies, beside the virtualenv).
     :param local: files and folders of the repository that are installed into the virtualenv.
     :param own: the file with the app's own dependencies, where ``file`` is a requirements file that names the app.
-    :param extras: the app's extras that such a line names.
+    :param extras: the app's extras that are wanted.
     """
 
     folder: Path
@@ -52,113 +51,211 @@ class Dependencies:
     own: Path | None = None
     extras: tuple[str, ...] = ()
 
-    def install(self, uv: Path, venv: Path) -> tuple[list[str], dict[str, str]]:
-        """The program that installs the dependencies into ``venv`` (a folder that is there), and its environment.
+    @property
+    def is_requirements(self) -> bool:
+        return self.file not in (*_LOCK_FILES[1:], *_BARE)
 
-        Nothing in the virtualenv may point into a release's folder, since other releases use it too.
-        """
-        if self.file == "uv.lock":
-            words = [str(uv), "sync", "--locked", "--no-dev", "--no-install-project", "--no-editable"]
-            return [*words, "--compile-bytecode", "--inexact"], {"UV_PROJECT_ENVIRONMENT": str(venv)}
-        words = [str(uv), "pip", "install", f"--python={venv}/bin/python", "--compile-bytecode", "--no-editable"]
-        file = self.folder / self.file
-        if self.file == "requirements.txt":
-            hashed = any("--hash=" in path.read_text(encoding="utf-8", errors="replace") for path in self.files)
-            words += ["--require-hashes"] if hashed else []
-            if self.is_package:
-                file = venv / "requirements.txt"
-                file.write_text(self._without_app(), encoding="utf-8")
-                # A file with hashes names all that is needed: without one, nothing may be installed.
-                words += ["-r", str(self.own)] if self.own and not hashed else []
-                words += [f"--extra={extra}" for extra in self.extras if self.own and not hashed]
-        return [*words, "-r", str(file)], {}
+    @property
+    def is_locked(self) -> bool:
+        return self.file in _LOCK_FILES[1:]
 
-    def _without_app(self) -> str:
-        """The requirements file without the line that names the app, fit to stand in another folder."""
-        lines = (self.folder / self.file).read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = "".join(line for line in lines if _place(line, self.folder)[0] != self.folder)
-        return _INCLUDE.sub(
-            lambda found: found[1] + (found[2] if "://" in found[2] else str(self.folder / found[2])), kept
-        )
+    def table(self) -> dict:
+        """The content of the lock file."""
+        path = self.folder / self.file
+        return _json(path) if self.file == "Pipfile.lock" else _toml(path)
 
-    def install_app(self, uv: Path, venv: Path, lib: Path) -> list[str]:
-        """The program that installs the app itself, and nothing else, into ``lib``."""
-        return [
-            str(uv), "pip", "install", f"--python={venv}/bin/python", "--no-deps", "--target", str(lib),
-            "--compile-bytecode", str(self.folder),
-        ]  # fmt: skip
+    def project(self) -> dict:
+        """The content of pyproject.toml."""
+        return _pyproject(self.folder)
 
 
-def find(folder: Path, *, checkout: Path | None = None) -> Dependencies:
+def find(
+    folder: Path, *, checkout: Path | None = None, file: str = "", extras: Sequence[str] = (), python: str = ""
+) -> Dependencies:
     """Choose by the files that are there.
 
     :param checkout: no file outside it is read; the app's own folder when None.
+    :param file: the one to choose (``flask_app_packages_file``); "" when there may be only one.
+    :param extras: the app's extras that are wanted besides.
+    :param python: the version that is going to be used; "" when that does not matter.
     :raises PhaseError: when none or several of the files that decide are there, or one cannot be read.
     """
     names = sorted(entry.name for entry in folder.iterdir())
-    if venvs := [name for name in names if (folder / name / "pyvenv.cfg").is_file()]:
+    refuse_virtualenv(folder)
+    project = _pyproject(folder)
+    chosen = file or _only_one(names, project)
+    if not (folder / chosen).is_file():
         raise PhaseError(
-            f"a virtualenv is committed in the repository: {venvs[0]}/",
-            advice=f"Remove it (git rm -r --cached {venvs[0]}) and add it to .gitignore: the deploy builds its own.",
+            f"flask_app_packages_file: {file} is no file in the app's folder", advice=f"It holds: {', '.join(names)}."
         )
+    inside = (checkout or folder).resolve()
+    if not (folder / chosen).resolve().is_relative_to(inside):
+        raise PhaseError(f"{chosen} leads out of the repository", advice="Commit the file itself.")
+    if chosen in ("uv.lock", "poetry.lock", *_BARE) and python:
+        _check_python(project.get("project", {}).get("requires-python", ""), python, "pyproject.toml")
+    builds = "build-system" in project or "setup.py" in names
+    if chosen == "Pipfile.lock":
+        return _from_pipfile(folder, extras=extras, python=python)
+    if chosen == "poetry.lock":
+        return _from_poetry(folder, project, extras=extras, python=python)
+    if chosen == "uv.lock":
+        return _from_uv(folder, project, builds=builds, extras=extras)
+    if chosen in _BARE:
+        if chosen == "pyproject.toml":
+            _check_extras(project, extras)
+        return Dependencies(
+            folder, chosen, _metadata(folder, project), builds or chosen == "setup.cfg", extras=tuple(extras)
+        )
+    return _from_requirements(folder, project, file=chosen, extras=extras, checkout=inside)
+
+
+def refuse_virtualenv(folder: Path) -> None:
+    """
+    :raises PhaseError: when a virtualenv is committed, in the app's folder or as the folder itself.
+    """
+    for path in (folder, *sorted(folder.iterdir())):
+        marks = ("pyvenv.cfg", "bin/activate", "Scripts/activate", "Scripts/activate.bat")
+        if path.is_dir() and any((path / mark).is_file() for mark in marks):
+            name = path.name if path != folder else "pyvenv.cfg"
+            raise PhaseError(
+                f"a virtualenv is committed in the repository: {name}{'/' if path != folder else ''}",
+                advice=f"Remove it (git rm -r --cached {name}) and add it to .gitignore: the deploy builds its own.",
+            )
+
+
+def _only_one(names: Collection[str], project: Mapping) -> str:
+    """
+    :raises PhaseError: when it is not clear which file decides.
+    """
     locks = [name for name in _LOCK_FILES if name in names]
     if len(locks) > 1:
         raise PhaseError(
-            f"several files say what to install: {', '.join(locks)}", advice="Keep one of them in the repository."
+            f"several files say what to install: {', '.join(locks)}",
+            advice=f"Keep one of them in the repository, or set flask_app_packages_file: {locks[0]}",
         )
-    project = _pyproject(folder)
-    builds = "build-system" in project or "setup.py" in names
-    file = locks[0] if locks else "pyproject.toml" if "project" in project else ""
-    if file not in _READABLE:
-        raise PhaseError(
-            f"cannot tell what to install: {file} is not supported yet"
-            if file
-            else "cannot tell what to install: no requirements.txt, uv.lock or pyproject.toml with a [project] table",
-            advice=f"The app's folder holds: {', '.join(names) or 'nothing'}. If the app is elsewhere, set "
-            "flask_app_subdirectory.",
-        )
-    if file == "requirements.txt":
-        return _from_requirements(folder, project, checkout=(checkout or folder).resolve())
-    decides = _metadata(folder, project)
-    if file == "uv.lock":
-        lock = _toml(folder / file)
-        local = tuple(sorted(folder / path for path in _places_in_lock(lock) if path != "."))
-        return Dependencies(folder, file, (folder / file, *decides), builds, local)
-    return Dependencies(folder, file, decides, builds)
+    if locks:
+        return locks[0]
+    if "project" in project:
+        return "pyproject.toml"
+    for file, command in (("Pipfile", "pipenv lock"), ("pyproject.toml", "poetry lock")):
+        if file in names and (file == "Pipfile" or "poetry" in project.get("tool", {})):
+            raise PhaseError(
+                f"{file} has no lock file beside it, so it does not say which versions to install",
+                advice=f"Run {command}, commit {'Pipfile.lock' if file == 'Pipfile' else 'poetry.lock'}, "
+                "and deploy again.",
+            )
+    if bare := [name for name in _BARE[1:] if name in names]:
+        return bare[0]
+    raise PhaseError(
+        "cannot tell what to install: no requirements.txt, uv.lock, poetry.lock, Pipfile.lock, setup.py or "
+        "pyproject.toml with a [project] table",
+        advice=f"The app's folder holds: {', '.join(names) or 'nothing'}. If the app is elsewhere, set "
+        "flask_app_subdirectory; if the file has another name, flask_app_packages_file.",
+    )
 
 
-def _from_requirements(folder: Path, project: Mapping, *, checkout: Path) -> Dependencies:
-    files = _with_includes(folder / "requirements.txt", checkout=checkout)
+def _from_requirements(
+    folder: Path, project: Mapping, *, file: str, extras: Sequence[str], checkout: Path
+) -> Dependencies:
+    files = requirements_files.with_includes(folder / file, checkout=checkout)
     local: list[Path] = []
-    extras: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
     is_package = False
     for path in files:
         for line in path.read_text(encoding="utf-8").splitlines():
-            place, named = _place(line, folder)
+            place, in_line = requirements_files.place(line, folder)
             if place == folder and path != files[0]:
                 raise PhaseError(
                     f"{path.name} names the app itself: {line.strip()}",
-                    advice="Move this line to requirements.txt, commit, and deploy again.",
+                    advice=f"Move this line to {file}, commit, and deploy again.",
                 )
             if place == folder:
-                is_package, extras = True, named
+                is_package, named = True, in_line
             elif place:
                 local.append(place)
     if not is_package:
-        return Dependencies(folder, "requirements.txt", files, False, tuple(local))
+        if extras:
+            raise _no_extras(file)
+        return Dependencies(folder, file, files, False, tuple(local))
     decides = _metadata(folder, project)
     own = next((path for path in decides if path.name != "pyproject.toml" or "project" in project), None)
-    return Dependencies(folder, "requirements.txt", (*files, *decides), True, tuple(local), own, extras)
+    all_extras = tuple(dict.fromkeys([*named, *extras]))
+    return Dependencies(folder, file, (*files, *decides), True, tuple(local), own, all_extras)
 
 
-def _place(line: str, folder: Path) -> tuple[Path | None, tuple[str, ...]]:
-    """The file or folder of the repository that a line of a requirements file names, and the extras."""
-    found = _PLACE.match(line)
-    if not found or "://" in found["path"] or not (found["path"].startswith(".") or "/" in found["path"]):
-        return None, ()
-    path = Path(os.path.normpath(folder / found["path"]))
-    extras = tuple(extra.strip() for extra in (found["extras"] or "").split(",") if extra.strip())
-    return (path, extras) if path.exists() else (None, ())
+def _from_uv(folder: Path, project: Mapping, *, builds: bool, extras: Sequence[str]) -> Dependencies:
+    lock = _toml(folder / "uv.lock")
+    if not project:
+        raise PhaseError("uv.lock has no pyproject.toml beside it", advice="Commit it too, and deploy again.")
+    _check_extras(project, extras)
+    local = tuple(sorted(folder / path for path in _places_in_lock(lock) if path != "."))
+    files = (folder / "uv.lock", *_metadata(folder, project))
+    return Dependencies(folder, "uv.lock", files, builds, local, extras=tuple(extras))
+
+
+def _from_poetry(folder: Path, project: Mapping, *, extras: Sequence[str], python: str) -> Dependencies:
+    lock = _toml(folder / "poetry.lock")
+    poetry_lock.check(lock, project)
+    if python:
+        _check_python(str(lock["metadata"].get("python-versions", "*")), python, "poetry.lock")
+    poetry_lock.choose(lock, project, python=python or "3.11", extras=extras)
+    local = tuple(sorted(folder / path for path in poetry_lock.places(lock)))
+    return Dependencies(
+        folder, "poetry.lock", (folder / "poetry.lock",), _poetry_package(folder, project), local, extras=tuple(extras)
+    )
+
+
+def _poetry_package(folder: Path, project: Mapping) -> bool:
+    """Whether there is a package to install. Many apps that use Poetry are none, and do not say so."""
+    poetry = project.get("tool", {}).get("poetry", {})
+    if "build-system" not in project or not poetry.get("package-mode", True):
+        return False
+    name = re.sub(r"[-.]+", "_", poetry.get("name") or project.get("project", {}).get("name", ""))
+    places = (folder / name, folder / "src" / name, folder / f"{name}.py", folder / "src" / f"{name}.py")
+    return bool(poetry.get("packages")) or (bool(name) and any(path.exists() for path in places))
+
+
+def _from_pipfile(folder: Path, *, extras: Sequence[str], python: str) -> Dependencies:
+    if extras:
+        raise _no_extras("Pipfile.lock")
+    lock = _json(folder / "Pipfile.lock")
+    if not isinstance(lock.get("default"), dict):
+        raise PhaseError("Pipfile.lock has no table of default packages", advice="Run pipenv lock and commit it.")
+    files = [folder / "Pipfile.lock"]
+    if (folder / "Pipfile").is_file():
+        pipfile_lock.check(lock, _toml(folder / "Pipfile"))
+    if python and (required := pipfile_lock.python(lock)):
+        _check_python(f"=={required}.*", python, "Pipfile.lock")
+    places = [pipfile_lock.place(entry) for entry in lock["default"].values()]
+    local = tuple(sorted(folder / path for path in places if path and path not in (".", "./")))
+    return Dependencies(folder, "Pipfile.lock", tuple(files), any(path in (".", "./") for path in places), local)
+
+
+def _check_python(constraint: str, python: str, file: str) -> None:
+    if not python_version.satisfies(python, constraint or "*"):
+        raise PhaseError(
+            f"{file} wants Python {constraint}, and this deploy would use {python}",
+            advice="Say which one in runtime.txt, in .python-version or with flask_app_python.",
+        )
+
+
+def _check_extras(project: Mapping, extras: Sequence[str]) -> None:
+    table = project.get("project", {})
+    if "optional-dependencies" in table.get("dynamic", []):
+        return
+    known = table.get("optional-dependencies", {})
+    if unknown := [name for name in extras if name not in known]:
+        raise PhaseError(
+            f"flask_app_extras: the app has no extra {unknown[0]!r}",
+            advice=f"[project.optional-dependencies] in pyproject.toml has: {', '.join(sorted(known)) or 'none'}.",
+        )
+
+
+def _no_extras(file: str) -> PhaseError:
+    return PhaseError(
+        f"flask_app_extras is set, and {file} knows no extras of the app",
+        advice="Unset it, or install the app itself (a line . in requirements.txt, and a pyproject.toml).",
+    )
 
 
 def _places_in_lock(lock: Mapping) -> Iterator[str]:
@@ -175,16 +272,8 @@ def _metadata(folder: Path, project: Mapping) -> tuple[Path, ...]:
     files = [folder / "pyproject.toml"] if project else []
     if not table or "dependencies" in table.get("dynamic", []):
         files += [folder / name for name in ("setup.py", "setup.cfg")]
-        files += [folder / name for name in _texts(project.get("tool", {}))]
+        files += [folder / name for name in requirements_files.texts(project.get("tool", {}))]
     return tuple(dict.fromkeys(path for path in files if path.is_file()))
-
-
-def _texts(value: object) -> Iterator[str]:
-    """Every text in a TOML table: one that is the name of a file may decide what a build backend reads."""
-    if isinstance(value, str) and len(value) < 200 and "\0" not in value:
-        yield value
-    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
-        yield from _texts(item)
 
 
 def _pyproject(folder: Path) -> dict:
@@ -199,28 +288,12 @@ def _toml(path: Path) -> dict:
         raise PhaseError(f"{path.name} cannot be read: {error}", advice="Correct the file and commit it.") from error
 
 
-def _with_includes(path: Path, *, checkout: Path, seen: tuple[Path, ...] = ()) -> tuple[Path, ...]:
-    """A requirements file and every file that it includes with -r or -c, each once."""
-    if path in seen:
-        return seen
-    if not path.resolve().is_relative_to(checkout):
-        raise PhaseError(
-            f"{path.name} leads out of the repository", advice="Commit the file itself, inside the repository."
-        )
+def _json(path: Path) -> dict:
     try:
-        content = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        origin = f" (included from {seen[-1].name})" if seen else ""
-        raise PhaseError(
-            f"{path.name} is no file in the repository{origin}", advice="Commit it, or remove the line."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise PhaseError(f"{path.name} is not UTF-8 text: {error}", advice="Save it as UTF-8 and commit it.") from None
-    seen = (*seen, path)
-    for _option, name in _INCLUDE.findall(content):
-        if "://" not in name:
-            seen = _with_includes(Path(os.path.normpath(path.parent / name)), checkout=checkout, seen=seen)
-    return seen
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PhaseError(f"{path.name} cannot be read: {error}", advice="Correct the file and commit it.") from error
+    return found if isinstance(found, dict) else {}
 
 
 def key(dependencies: Dependencies, *, python: str, uv: str, architecture: str, extra: Sequence[object] = ()) -> str:
@@ -229,7 +302,7 @@ def key(dependencies: Dependencies, *, python: str, uv: str, architecture: str, 
     :param python: the interpreter's full version and build.
     :param extra: further inputs that can be written as JSON.
     """
-    parts: list[object] = [python, uv, architecture, GUNICORN, dependencies.file, dependencies.extras, list(extra)]
+    parts: list[object] = [python, uv, architecture, dependencies.file, dependencies.extras, list(extra)]
     for path in dependencies.files:
         content: object = path.read_text(encoding="utf-8", errors="replace")
         if path.name == "pyproject.toml":
@@ -237,10 +310,14 @@ def key(dependencies: Dependencies, *, python: str, uv: str, architecture: str, 
         elif path.name == "uv.lock":
             content = _without_own_version(_toml(path))
         parts += [path.name, content]
-    for place in dependencies.local:
-        paths = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
-        parts += [(str(path.relative_to(place)), hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths]
+    parts += [tree(place) for place in dependencies.local]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+def tree(place: Path) -> list[tuple[str, str]]:
+    """The content of a file or folder, by the names of its files."""
+    paths = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+    return [(str(path.relative_to(place)), hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths]
 
 
 def _without_own_version(lock: Mapping) -> Mapping:
@@ -264,20 +341,3 @@ def _deciding(project: Mapping) -> Mapping:
         "uv": project.get("tool", {}).get("uv"),
         "groups": project.get("dependency-groups"),
     }
-
-
-def cause(output: str) -> str:
-    """The lines of uv's output that say why, as one."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    first = next((number for number, line in enumerate(lines) if line.startswith(("×", "error:"))), None)
-    if first is None:
-        return lines[-1] if lines else "no output"
-    block = list(itertools.takewhile(lambda line: not line.startswith(("hint", "help")), lines[first:]))
-    told = re.sub(r"^(× |error: )", "", block[0])
-    for line in block[1:8]:
-        if line in ("[stderr]", "[stdout]"):
-            # A program's own words follow, a traceback mostly: its last line says it.
-            return f"{told}: {block[-1]}"[:400]
-        words = _DEEPER_CAUSE.sub("", line).lstrip("│ ")
-        told += (": " if words != line and not told.endswith(":") else " ") + words
-    return told[:400]

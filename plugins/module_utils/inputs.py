@@ -9,7 +9,7 @@ import platform
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.baremetal.flask.plugins.module_utils import envfile, manifest, virtualenv
+from ansible_collections.baremetal.flask.plugins.module_utils import envfile, manifest, package_index, pythons
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.phase import Phase, secret_json
 from ansible_collections.baremetal.flask.plugins.module_utils.settings import OPTIONS as SETTINGS
@@ -19,6 +19,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils.settings import Se
 OPTIONS: dict[str, dict[str, Any]] = {
     "settings": {"type": "dict", "default": {}, "options": SETTINGS},
     "env": {"type": "str", "default": "", "no_log": True},
+    **package_index.OPTIONS,
 }
 
 
@@ -28,12 +29,14 @@ class Inputs:
     :param key: the secret that hashes are keyed with; the same on every host of an environment.
     :param settings: what the inventory says about the release.
     :param env: the inventory's variables as the app sees them.
+    :param index: where packages come from.
     :param hashed: see ``manifest.Manifest.inputs``.
     """
 
     key: bytes
     settings: Settings
     env: dict[str, str]
+    index: package_index.Index
     hashed: dict[str, str]
 
     @property
@@ -49,11 +52,14 @@ def read(this: Phase) -> Inputs:
     key = platform_env["SECRET_KEY"].encode()
     env = {name: envfile.text(value) for name, value in secret_json(this.module, "env").items()}
     this.hide(env.values())
+    index = package_index.Index.read(secret_json(this.module, "index"))
+    this.hide(index.secrets())
     settings = Settings.read(this.options["settings"])
     decides = {
         **settings.inputs(),
-        "Python": ".".join(virtualenv.python_version().split(".")[:2]),
+        **{f"index.{name}": manifest.keyed(key, value) for name, value in index.identity().items()},
+        "Python": ".".join(pythons.distribution().version.split(".")[:2]),
         "architecture": platform.machine(),
     }
     hashed = manifest.inputs(key=key, env=env, platform=platform_env, settings=decides)
-    return Inputs(key, settings, env, hashed)
+    return Inputs(key, settings, env, index, hashed)

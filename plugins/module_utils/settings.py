@@ -14,6 +14,14 @@ from typing import Any
 OPTIONS: dict[str, dict[str, Any]] = {
     "subdirectory": {"type": "str", "default": ""},
     "wsgi": {"type": "str", "default": ""},
+    "python": {"type": "str", "default": ""},
+    "apt_packages": {"type": "list", "elements": "str", "default": []},
+    "build_commands": {"type": "list", "elements": "str", "default": []},
+    "packages_file": {"type": "str", "default": ""},
+    "extras": {"type": "list", "elements": "str", "default": []},
+    "extra_packages": {"type": "list", "elements": "str", "default": []},
+    "constraints": {"type": "list", "elements": "str", "default": []},
+    "wheelhouse": {"type": "str", "default": ""},
 }
 
 
@@ -22,15 +30,32 @@ class Settings:
     """
     :param subdirectory: the app's folder in the repository; "" for its root.
     :param wsgi: the entry point; "" to find it.
+    :param python: the version, ``3.12`` or ``3.12.4``; "" for what the app's files say.
+    :param apt_packages: Debian packages that the app or its build needs.
+    :param build_commands: shell commands to run in the checkout before the packages are installed.
+    :param packages_file: the file that says what to install; "" when there is only one.
+    :param extras: the app's extras to install.
+    :param extra_packages: requirements besides the app's own.
+    :param constraints: lines that limit versions.
+    :param wheelhouse: the folder to install from, and from nowhere else.
     """
 
     subdirectory: str = ""
     wsgi: str = ""
+    python: str = ""
+    apt_packages: tuple[str, ...] = ()
+    build_commands: tuple[str, ...] = ()
+    packages_file: str = ""
+    extras: tuple[str, ...] = ()
+    extra_packages: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    wheelhouse: str = ""
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Settings:
         """From the option ``settings`` of a module."""
         chosen = {each.name: given[each.name] for each in fields(cls) if given.get(each.name) is not None}
+        chosen = {name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()}
         chosen["subdirectory"] = chosen.get("subdirectory", "").strip("/")
         return cls(**chosen)
 

@@ -11,124 +11,172 @@ import os
 import platform
 import pwd
 import re
-import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils import dependencies, files
+from ansible_collections.baremetal.flask.plugins.module_utils import (
+    dependencies,
+    files,
+    installation,
+    package_index,
+    uv_messages,
+)
 from ansible_collections.baremetal.flask.plugins.module_utils.command import Builder, CommandError, run
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
-from ansible_collections.baremetal.flask.plugins.module_utils.layout import VENV_MARK, App, Release
-
-#: Debian's own interpreter.
-PYTHON = Path("/usr/bin/python3")
-
-
-def python_version() -> str:
-    """The full version and build of Debian's interpreter."""
-    if Path(sys.executable).resolve() == PYTHON.resolve():
-        return sys.version
-    return run([PYTHON, "-c", "import sys; print(sys.version)"]).strip()
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import VENV_MARK, Release
+from ansible_collections.baremetal.flask.plugins.module_utils.package_index import Index
+from ansible_collections.baremetal.flask.plugins.module_utils.pythons import Interpreter
+from ansible_collections.baremetal.flask.plugins.module_utils.settings import Settings
 
 
-def provide(
-    app: App, release: Release, needs: dependencies.Dependencies, builder: Builder, *, uv: Path, rebuild: str
-) -> tuple[Path, int, str]:
-    """Link the virtualenv that fits, building it when there is none.
+@dataclass
+class Packages:
+    """Installs what a release needs.
 
-    :returns: its folder, how many packages it holds, and how it came about.
+    :param platform: requirements that the platform adds where the app has no version of them.
     """
-    if not uv.is_file():
-        raise PhaseError(f"{uv} is missing on this host", advice="Run provision.yml, then this again.")
-    key = dependencies.key(
-        needs,
-        python=python_version(),
-        uv=_uv_version(uv),
-        architecture=platform.machine(),
-        extra=[rebuild],
-    )
-    venv = app.venvs / key
-    complete = venv / VENV_MARK
-    release.venv.symlink_to(f"../../venvs/{key}")
-    if complete.is_file():
-        packages = int(complete.read_text(encoding="ascii"))
-        return venv, packages, f"{packages} packages reused"
-    files.remove_tree(venv)
-    venv.mkdir(mode=0o755)
-    build_user = pwd.getpwnam(app.build_user)
-    os.chown(venv, build_user.pw_uid, build_user.pw_gid)
-    # The requirements are read by the build user, and uv may lay down files beside them.
-    files.give(release.src, uid=build_user.pw_uid, gid=build_user.pw_gid)
-    try:
-        _install(
-            builder,
-            [str(uv), "venv", "--quiet", "--allow-existing", f"--python={PYTHON}", str(venv)],
-            {},
-            needs,
-            venv,
-            "uv venv",
+
+    release: Release
+    needs: dependencies.Dependencies
+    settings: Settings
+    python: Interpreter
+    index: Index
+    builder: Builder
+    uv: Path
+    platform: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        self.wheelhouse = package_index.wheelhouse(
+            self.settings.wheelhouse, self.needs.folder, checkout=self.release.src
         )
-        words, env = needs.install(uv, venv)
-        _install(builder, words, env, needs, venv, f"uv, installing {needs.file}")
-        if not (venv / "bin/gunicorn").is_file():
-            words = [
-                str(uv),
-                "pip",
-                "install",
-                f"--python={venv}/bin/python",
-                "--compile-bytecode",
-                dependencies.GUNICORN,
-            ]
-            _install(builder, words, {}, needs, venv, f"uv, installing {dependencies.GUNICORN}")
-        files.give(venv, uid=0, gid=grp.getgrnam(app.user).gr_gid)
-        venv.chmod(0o750)
-        packages = len(list(venv.glob("lib/python*/site-packages/*.dist-info")))
-        files.mark(complete, f"{packages}\n")
-    except BaseException:
-        with contextlib.suppress(OSError):
-            files.remove_tree(venv)
-        raise
-    return venv, packages, f"{packages} packages installed"
 
+    def provide(self, *, rebuild: str) -> tuple[Path, int, str]:
+        """Link the virtualenv that fits, building it when there is none.
 
-def _install(
-    builder: Builder, words: list[str], env: dict[str, str], needs: dependencies.Dependencies, venv: Path, title: str
-) -> None:
-    """Run one installer. What it says is told in its own words."""
-    try:
-        builder.run(words, writable=[venv, needs.folder], cwd=needs.folder, env=env, title=title)
-    except CommandError as error:
-        why = "it took too long" if error.code is None else dependencies.cause(error.output)
-        raise PhaseError(
-            f"{needs.file} cannot be installed: {why}",
-            advice="Nothing that serves was touched. Correct the file (or what it needs), commit, and deploy again.",
-            log=error.log,
-            log_title=error.log_title,
-        ) from error
-
-
-def install_app(release: Release, needs: dependencies.Dependencies, builder: Builder, *, uv: Path) -> None:
-    """Install the app itself when it is a package, and compile the bytecode of what is not."""
-    build_user = pwd.getpwnam(release.app.build_user)
-    files.give(release.src, uid=build_user.pw_uid, gid=build_user.pw_gid)
-    if needs.is_package:
-        release.lib.mkdir()
-        os.chown(release.lib, build_user.pw_uid, build_user.pw_gid)
-        words = needs.install_app(uv, release.venv, release.lib)
+        :returns: its folder, how many packages it holds, and how it came about.
+        """
+        app = self.release.app
+        key = self._key(rebuild)
+        venv = app.venvs / key
+        complete = venv / VENV_MARK
+        self.release.venv.symlink_to(f"../../venvs/{key}")
+        if complete.is_file():
+            packages = int(complete.read_text(encoding="ascii"))
+            return venv, packages, f"{packages} packages reused"
+        files.remove_tree(venv)
+        venv.mkdir(mode=0o755)
+        build_user = pwd.getpwnam(app.build_user)
+        os.chown(venv, build_user.pw_uid, build_user.pw_gid)
+        # The requirements are read by the build user, and uv may lay down files beside them.
+        files.give(self.release.src, uid=build_user.pw_uid, gid=build_user.pw_gid)
+        scratch = self.release.path / "install"
         try:
-            builder.run(
-                words, writable=[release.lib, release.src], cwd=needs.folder, env={}, title="uv, installing the app"
-            )
+            self._install(venv, scratch)
+            files.give(venv, uid=0, gid=grp.getgrnam(app.user).gr_gid)
+            venv.chmod(0o750)
+            packages = len(installation.distributions(venv))
+            files.mark(complete, f"{packages}\n")
+        except BaseException:
+            with contextlib.suppress(OSError):
+                files.remove_tree(venv)
+            raise
+        finally:
+            files.remove_tree(scratch)
+        return venv, packages, f"{packages} packages installed"
+
+    def _key(self, rebuild: str) -> str:
+        """The name of the virtualenv: equal exactly when all that decides its content is equal."""
+        settings = self.settings
+        return dependencies.key(
+            self.needs,
+            python=f"{self.python.path} {self.python.build}",
+            uv=_uv_version(self.uv),
+            architecture=platform.machine(),
+            extra=[
+                rebuild,
+                list(self.platform),
+                [settings.apt_packages, settings.extra_packages, settings.constraints],
+                self.index.identity(),
+                dependencies.tree(self.wheelhouse) if self.wheelhouse else [],
+            ],
+        )
+
+    def _install(self, venv: Path, scratch: Path) -> None:
+        plan = self._plan(venv, scratch)
+        words = [str(self.uv), "venv", "--quiet", "--allow-existing", f"--python={self.python.path}", str(venv)]
+        self._run(installation.Step(words, "the virtualenv"), venv)
+        for step in plan.steps():
+            self._run(step, venv)
+        if self.settings.extra_packages:
+            self._add(plan, self.settings.extra_packages, "flask_app_extra_packages")
+        if lacking := installation.lacking(venv, self.platform):
+            self._add(plan, lacking, ", ".join(lacking))
+
+    def _plan(self, venv: Path, scratch: Path) -> installation.Installation:
+        return installation.Installation(
+            needs=self.needs,
+            uv=self.uv,
+            venv=venv,
+            scratch=scratch,
+            constraints=self.settings.constraints,
+            own_index=bool(self.index or self.wheelhouse),
+            python=self.python.version,
+        )
+
+    def _add(self, plan: installation.Installation, requirements: Sequence[str], what: str) -> None:
+        frozen = self._run(installation.Step(plan.frozen_words(), what), plan.venv)
+        self._run(plan.added(requirements, frozen=frozen, what=what), plan.venv)
+
+    def _run(self, step: installation.Step, venv: Path) -> str:
+        """Run one installer. What it says is told in its own words."""
+        try:
+            return self._call(step, writable=[venv, self.needs.folder])
         except CommandError as error:
+            why = "it took too long" if error.code is None else uv_messages.cause(error.output)
+            inventory = step.what.startswith("flask_app_")
             raise PhaseError(
-                f"the app's own package cannot be installed: {dependencies.cause(error.output)}",
-                advice="Check [build-system] and the package's files in pyproject.toml, commit, and deploy again.",
+                f"{step.what} cannot be installed: {why}",
+                advice="Nothing that serves was touched. "
+                + ("Correct the variable" if inventory else "Correct the file (or what it needs), commit")
+                + ", and deploy again.",
                 log=error.log,
                 log_title=error.log_title,
             ) from error
-    # A file that does not compile (a template, another Python's) is none of our business until the app imports it.
-    with contextlib.suppress(CommandError):
-        words = [release.venv / "bin/python", "-m", "compileall", "-q", release.src]
-        builder.run(words, writable=[release.src], cwd=release.src, env={}, title="compileall")
+
+    def _call(self, step: installation.Step, *, writable: Sequence[Path]) -> str:
+        return self.builder.run(
+            step.words,
+            writable=writable,
+            cwd=self.needs.folder,
+            env={**package_index.wheelhouse_env(self.wheelhouse), **step.env},
+            # A lock that is to be checked knows nothing of the inventory's indexes.
+            secret_env={} if self.wheelhouse or "export" in step.words else self.index.env(),
+            title=f"uv, installing {step.what}",
+        )
+
+    def install_app(self) -> None:
+        """Install the app itself when it is a package, and compile the bytecode of what is not."""
+        release = self.release
+        build_user = pwd.getpwnam(release.app.build_user)
+        files.give(release.src, uid=build_user.pw_uid, gid=build_user.pw_gid)
+        if self.needs.is_package:
+            release.lib.mkdir()
+            os.chown(release.lib, build_user.pw_uid, build_user.pw_gid)
+            step = self._plan(release.venv, release.path / "install").app(release.lib)
+            try:
+                self._call(step, writable=[release.lib, release.src])
+            except CommandError as error:
+                raise PhaseError(
+                    f"the app's own package cannot be installed: {uv_messages.cause(error.output)}",
+                    advice="Check [build-system] and the package's files in pyproject.toml, commit, and deploy again.",
+                    log=error.log,
+                    log_title=error.log_title,
+                ) from error
+        # A file that does not compile (a template, another Python's) is none of our business until the app imports it.
+        with contextlib.suppress(CommandError):
+            words = [release.venv / "bin/python", "-m", "compileall", "-q", release.src]
+            self.builder.run(words, writable=[release.src], cwd=release.src, env={}, title="compileall")
 
 
 def _uv_version(uv: Path) -> str:

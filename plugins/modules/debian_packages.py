@@ -65,12 +65,13 @@ installed:
 
 import os
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandError, run
+from ansible_collections.baremetal.flask.plugins.module_utils.command import PROXIES, CommandError, run
+from ansible_collections.baremetal.flask.plugins.module_utils.debian import find_missing
 
 LISTS = Path("/var/lib/apt/lists")
 #: No questions, no restart of services that are none of ours, configuration files stay as the administrator left them.
@@ -81,23 +82,7 @@ QUIET = {
     "UCF_FORCE_CONFFOLD": "1",
 }
 KEEP_FILES = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
-#: Settings of the site that the caller's environment may carry (Ansible's ``environment`` keyword).
-PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 TIMEOUT_SECONDS = 1800
-
-
-def provided(listing: str) -> set[str]:
-    """Names that installed packages have or provide.
-
-    :param listing: lines of ``status<tab>package<tab>provides`` as printed by dpkg-query.
-    """
-    names: set[str] = set()
-    for line in listing.splitlines():
-        status, package, provides = line.split("\t")
-        if status.startswith(("ii", "hi")):
-            names.add(package)
-            names.update(item.split()[0].partition(":")[0] for item in provides.split(",") if item.strip())
-    return names
 
 
 def cause(output: str) -> str:
@@ -137,13 +122,6 @@ def main() -> None:
     lines = "".join(f"{name}\n" for name in missing)
     diff = {"before": "", "after": lines, "before_header": "packages", "after_header": "packages"}
     module.exit_json(changed=bool(missing), installed=missing, diff=diff if missing else {})
-
-
-def find_missing(names: Iterable[str]) -> list[str]:
-    """The packages that are not installed, in the order given."""
-    listing = run(["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\t${Package}\t${Provides}\n"])
-    present = provided(listing)
-    return [name for name in dict.fromkeys(names) if name not in present]
 
 
 def install(names: Collection[str], *, recommends: bool, lists_valid_seconds: int, wait_seconds: int, warn) -> None:

@@ -33,6 +33,10 @@ options:
     description: Do nothing when a rollback holds the app where it is.
     type: bool
     default: false
+  python_mirror:
+    description: Where Python versions come from that the host lacks. Empty for uv's own source.
+    type: str
+    default: ""
   build_seconds:
     description: How long each program of the build may take. Seconds.
     type: int
@@ -95,6 +99,7 @@ OPTIONS = {
     **inputs.OPTIONS,
     "rebuild": {"type": "bool", "default": False},
     "honour_hold": {"type": "bool", "default": False},
+    "python_mirror": {"type": "str", "default": ""},
     "build_seconds": {"type": "int", "default": 1800},
     "uv": {"type": "path", "default": "/opt/uv/bin/uv"},
 }
@@ -177,6 +182,8 @@ def _request(this: phase.Phase) -> tuple[source.Repository, build.Request]:
         inputs=given.hashed,
         fingerprint=given.fingerprint,
         built_by=this.deployer,
+        index=given.index,
+        python_mirror=options["python_mirror"],
     )
 
 

@@ -73,9 +73,8 @@ from urllib.parse import urlsplit
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.baremetal.flask.plugins.module_utils import files
-from ansible_collections.baremetal.flask.plugins.module_utils.command import TRUSTED, CommandError, run
+from ansible_collections.baremetal.flask.plugins.module_utils.command import PROXIES, TRUSTED, CommandError, run
 
-PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 PIP_OPTIONS = [
     "--require-hashes",
     "--no-deps",

@@ -27,19 +27,43 @@ LONG = {"callback/release_log.py": "one class, since Ansible calls a method of i
 #: A file imports only from layers above its own in this list. New files have to be given a place.
 LAYERS = [
     # Names, texts and pure decisions.
-    ["errors", "layout", "envfile", "files", "git_messages", "probe", "urls"],
-    ["command", "dependencies", "wsgi", "history", "units", "health", "settings"],
+    ["errors", "layout", "envfile", "files", "git_messages", "uv_messages", "probe", "urls"],
+    ["command", "python_version", "requirements_files", "package_index"],
+    ["pipfile_lock", "poetry_lock", "debian", "pythons"],
+    ["dependencies", "procfile", "wsgi", "history", "units", "health", "settings"],
     ["calendars", "dotenv", "database_parts", "flx", "shared_paths"],
     ["app_json"],
+    ["installation"],
     # What one part of the host is like.
     ["systemd", "journal", "manifest", "lease", "nginx", "sqlite_file"],
     ["account", "instances", "phase"],
     # Parts of a phase.
-    ["source", "finish", "undo", "virtualenv", "readiness"],
+    ["source", "finish", "undo", "virtualenv", "preparation", "readiness"],
     ["build", "inputs"],
 ]
 #: Pure decisions: they read what they are given, and start no program.
-PURE = ["errors", "git_messages", "layout", "urls", "envfile", "dependencies", "wsgi", "history", "units", "manifest", "health", "settings"]
+PURE = [
+    "errors",
+    "git_messages",
+    "layout",
+    "urls",
+    "envfile",
+    "uv_messages",
+    "python_version",
+    "requirements_files",
+    "package_index",
+    "pipfile_lock",
+    "poetry_lock",
+    "dependencies",
+    "installation",
+    "procfile",
+    "wsgi",
+    "history",
+    "units",
+    "manifest",
+    "health",
+    "settings",
+]
 PURE += ["app_json", "calendars", "database_parts", "dotenv", "flx"]
 #: The only files that start programs themselves.
 STARTS_PROGRAMS = {"module_utils/command.py", "plugin_utils/controller.py"}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.baremetal.flask.plugins.module_utils import debian
 from ansible_collections.baremetal.flask.plugins.modules import debian_packages, uv_install
 
 LISTING = """\
@@ -18,7 +19,7 @@ ii \tca-certificates\t
 
 
 def test_installed_packages_and_what_they_provide_count():
-    names = debian_packages.provided(LISTING)
+    names = debian.provided(LISTING)
     assert {"nginx", "httpd", "nginx-abi-1.22.1-7", "python3", "python3-profiler", "ca-certificates"} <= names
     assert not names & {"apache2", "git", "git-core"}  # configuration files only; not yet configured
 

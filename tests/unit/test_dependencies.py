@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.baremetal.flask.plugins.module_utils import dependencies
+from ansible_collections.baremetal.flask.plugins.module_utils import dependencies, installation, uv_messages
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 Project = Callable[..., Path]
@@ -99,14 +99,19 @@ def test_line_that_does_not_name_the_app(project, line):
 @pytest.mark.parametrize(
     ("files", "message", "advice"),
     [
-        ({}, "no requirements.txt, uv.lock or pyproject.toml", "holds: nothing"),
+        ({}, "no requirements.txt, uv.lock, poetry.lock, Pipfile.lock", "holds: nothing"),
         ({"app.py": "", "readme.md": ""}, "no requirements.txt", "holds: app.py, readme.md"),
-        ({"pyproject.toml": "[tool.poetry]\nname = 'shop'"}, "no requirements.txt", "flask_app_subdirectory"),
-        ({"Pipfile.lock": "{}"}, "Pipfile.lock is not supported", ""),
+        ({"pyproject.toml": "[tool.ruff]"}, "no requirements.txt", "flask_app_subdirectory"),
+        ({"req.txt": "flask"}, "no requirements.txt", "flask_app_packages_file"),
+        ({"pyproject.toml": "[tool.poetry]\nname = 'shop'\n"}, "pyproject.toml has no lock file", "poetry lock"),
+        ({"Pipfile": ""}, "Pipfile has no lock file beside it", "pipenv lock"),
+        ({"Pipfile.lock": "{}"}, "Pipfile.lock has no table of default packages", "pipenv lock"),
+        ({"Pipfile.lock": "{"}, "Pipfile.lock cannot be read: ", "Correct"),
+        ({"uv.lock": UV_LOCK}, "uv.lock has no pyproject.toml beside it", "Commit it"),
         (
             {"requirements.txt": "", "uv.lock": ""},
             "several files say what to install: requirements.txt, uv.lock",
-            "one",
+            "flask_app_packages_file",
         ),
         (
             {"poetry.lock": "", "Pipfile.lock": ""},
@@ -114,6 +119,8 @@ def test_line_that_does_not_name_the_app(project, line):
             "one",
         ),
         ({"requirements.txt": "", "env/pyvenv.cfg": ""}, "a virtualenv is committed in the repository: env/", "git rm"),
+        ({"requirements.txt": "", "v/bin/activate": ""}, "a virtualenv is committed in the repository: v/", "git rm"),
+        ({"requirements.txt": "", "pyvenv.cfg": ""}, "a virtualenv is committed in the repository: pyvenv.cfg", "git"),
         ({"pyproject.toml": "[project\n"}, "pyproject.toml cannot be read: ", "Correct"),
         ({"pyproject.toml": "name = '\xe9'".encode("latin-1")}, "pyproject.toml cannot be read: ", "Correct"),
         ({"uv.lock": "[[package\n", "pyproject.toml": PYPROJECT}, "uv.lock cannot be read: ", "Correct"),
@@ -321,13 +328,13 @@ def install(tmp_path: Path, shelf: Path) -> Callable[[Path], set[str]]:
         done = subprocess.run(words, cwd=folder, env={**env, **more}, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
-    def work(folder: Path) -> set[str]:
+    def work(folder: Path, **options: object) -> set[str]:
         venv, lib = tmp_path / "venv", tmp_path / "lib"
         run([str(uv), "venv", "--quiet", "--clear", f"--python={sys.executable}", str(venv)], folder, {})
-        needs = dependencies.find(folder)
-        run(*(lambda words, more: (words, folder, more))(*needs.install(uv, venv)))
-        if needs.is_package:
-            run(needs.install_app(uv, venv, lib), folder, {})
+        needs = dependencies.find(folder, **options)
+        plan = installation.Installation(needs, uv, venv, tmp_path / "scratch")
+        for step in [*plan.steps(), *([plan.app(lib)] if needs.is_package else [])]:
+            run(step.words, folder, step.env)
         return {path.name.partition("-")[0] for path in venv.glob("lib/*/site-packages/*.dist-info")}
 
     return work
@@ -446,8 +453,8 @@ def test_uv_lock_is_installed_as_locked(project, install, shelf):
     ],
 )
 def test_cause_is_told_in_one_line(output, cause):
-    assert dependencies.cause(output) == cause
+    assert uv_messages.cause(output) == cause
 
 
 def test_cause_is_short():
-    assert len(dependencies.cause("error: " + base64.b64encode(b"x" * 999).decode())) <= 400
+    assert len(uv_messages.cause("error: " + base64.b64encode(b"x" * 999).decode())) <= 400

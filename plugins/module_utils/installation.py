@@ -1,0 +1,146 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""How uv installs what an app needs: the programs to run, one after the other, and the files that they read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible_collections.baremetal.flask.plugins.module_utils import pipfile_lock, poetry_lock, requirements_files
+from ansible_collections.baremetal.flask.plugins.module_utils.dependencies import Dependencies
+
+
+@dataclass(frozen=True)
+class Step:
+    """One program of an installation.
+
+    :param what: what it installs, for people.
+    """
+
+    words: list[str]
+    what: str
+    env: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Installation:
+    """
+    :param scratch: a folder of root's for files that the installer reads, gone when the installation is over: nothing
+        in the virtualenv may point into a release's folder either, since other releases use it too.
+    :param constraints: further lines that limit versions wherever uv has a choice.
+    :param own_index: the inventory says where packages come from, and not the repository.
+    :param python: the version of the virtualenv's interpreter.
+    """
+
+    needs: Dependencies
+    uv: Path
+    venv: Path
+    scratch: Path
+    constraints: tuple[str, ...] = ()
+    own_index: bool = False
+    python: str = "3.11"
+
+    def steps(self) -> list[Step]:
+        """What installs the dependencies into ``venv``, a virtualenv that is there."""
+        needs = self.needs
+        if needs.file == "uv.lock":
+            return self._uv_lock()
+        if needs.file == "poetry.lock":
+            lock = needs.table()
+            chosen = poetry_lock.choose(lock, needs.project(), python=self.python, extras=needs.extras)
+            lines = poetry_lock.requirements(chosen, lock, needs.folder, with_indexes=not self.own_index)
+            return [self._locked(lines, hashed=poetry_lock.are_hashed(chosen, lock))]
+        if needs.file == "Pipfile.lock":
+            lock = needs.table()
+            lines = pipfile_lock.requirements(lock, needs.folder, with_indexes=not self.own_index)
+            return [self._locked(lines, hashed=pipfile_lock.are_hashed(lock))]
+        file = needs.folder / needs.file
+        words = []
+        extras = [f"--extra={extra}" for extra in needs.extras]
+        if needs.is_requirements:
+            hashed = requirements_files.are_hashed(needs.files)
+            words += ["--require-hashes"] if hashed else []
+            if needs.is_package:
+                file = self._write("requirements.txt", requirements_files.without_app(file, needs.folder))
+                # A file with hashes names all that is needed: without one, nothing may be installed.
+                words += ["-r", str(needs.own), *extras] if needs.own and not hashed else []
+        else:
+            words += extras
+        return [self._pip([*words, "-r", str(file)], needs.file)]
+
+    def _uv_lock(self) -> list[Step]:
+        extras = [f"--extra={extra}" for extra in self.needs.extras]
+        locked = ["--locked", "--no-dev", *extras]
+        if not self.own_index:
+            words = [str(self.uv), "sync", *locked, "--no-install-project", "--no-editable", "--compile-bytecode"]
+            return [Step([*words, "--inexact"], "uv.lock", {"UV_PROJECT_ENVIRONMENT": str(self.venv)})]
+        # uv sync takes a lock for outdated when packages come from another index than the one that it was made with.
+        exported = str(self.venv / "requirements.txt")
+        words = [str(self.uv), "export", *locked, "--no-emit-project", "--no-editable", "--no-header"]
+        words += [f"--python={self.venv}/bin/python", "--format=requirements-txt", f"--output-file={exported}"]
+        return [Step(words, "uv.lock"), self._pip(["--no-deps", "-r", exported], "uv.lock")]
+
+    def _locked(self, lines: Iterable[str], *, hashed: bool) -> Step:
+        """Install exactly these packages: what they depend on is among them."""
+        file = self._write("requirements.txt", "".join(f"{line}\n" for line in lines))
+        words = ["--require-hashes"] if hashed else []
+        return self._pip([*words, "--no-deps", "-r", str(file)], self.needs.file)
+
+    def added(self, requirements: Sequence[str], *, frozen: str, what: str) -> Step:
+        """What installs more packages, without changing those that are there.
+
+        :param frozen: what ``frozen_words`` prints.
+        """
+        file = self._write("added.txt", "".join(f"{line}\n" for line in requirements))
+        pins = "".join(f"{line}\n" for line in frozen.splitlines() if re.match(r"[\w.-]+(==| @ )", line))
+        there = self._write("frozen.txt", pins)
+        return self._pip(["-r", str(file), "-c", str(there)], what)
+
+    def frozen_words(self) -> list[str]:
+        """The program that prints what is installed."""
+        return [str(self.uv), "pip", "freeze", f"--python={self.venv}/bin/python"]
+
+    def app(self, lib: Path) -> Step:
+        """What installs the app itself, and nothing else, into ``lib``."""
+        words = [str(self.uv), "pip", "install", f"--python={self.venv}/bin/python", "--no-deps", "--target", str(lib)]
+        return Step([*words, "--compile-bytecode", str(self.needs.folder)], "the app")
+
+    def _pip(self, words: list[str], what: str) -> Step:
+        common = [str(self.uv), "pip", "install", f"--python={self.venv}/bin/python", "--compile-bytecode"]
+        common.append("--no-editable")
+        # A file with hashes leaves uv no choice, and it then takes no limits.
+        if self.constraints and "--require-hashes" not in words:
+            lines = "".join(f"{line}\n" for line in self.constraints)
+            common += ["-c", str(self._write("constraints.txt", lines))]
+        return Step([*common, *words], what)
+
+    def _write(self, name: str, content: str) -> Path:
+        self.scratch.mkdir(exist_ok=True)
+        path = self.scratch / name
+        path.write_text(content, encoding="utf-8")
+        return path
+
+
+def lacking(venv: Path, requirements: Iterable[str]) -> list[str]:
+    """The requirements of which no version is installed: the app's own pin wins."""
+    there = distributions(venv)
+    return [line for line in requirements if _name(line) not in there]
+
+
+def distributions(venv: Path) -> Collection[str]:
+    """The normal names of what a virtualenv holds."""
+    found = venv.glob("lib/python*/site-packages/*.dist-info")
+    return {_name(path.name.partition("-")[0]) for path in found}
+
+
+def _name(requirement: str) -> str:
+    """
+    >>> _name("Flask_SQLAlchemy[async]==3.1")
+    'flask-sqlalchemy'
+    """
+    found = re.match(r"\s*([\w.-]+)", requirement)
+    return re.sub(r"[-_.]+", "-", found[1]).lower() if found else ""
