@@ -164,6 +164,10 @@ options:
     description: Trust only the SSH host keys that were provisioned, instead of learning a host's key the first time.
     type: bool
     default: false
+  partial:
+    description: Fetch the content of files only for commits that are checked out.
+    type: bool
+    default: false
 """
 
     #: How long a release may take to be well.

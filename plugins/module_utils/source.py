@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.baremetal.flask.plugins.module_utils import files, git_messages
+from ansible_collections.baremetal.flask.plugins.module_utils import files, git_messages, large_files
 from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandError, run
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
@@ -26,13 +26,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "repository": {"type": "str", "required": True},
     "version": {"type": "str", "required": True},
     "strict_host_keys": {"type": "bool", "default": False},
+    "partial": {"type": "bool", "default": False},
 }
 _SHA = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,40}")
 _FETCH_SECONDS = 900
 _CONNECT_SECONDS = 10
 _PORTS = {"http": 80, "https": 443, "git": 9418}
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _SETTINGS = [
     *("-c", "core.hooksPath=/dev/null"),
     # What was fetched survives a power cut.
@@ -74,11 +74,17 @@ class Repository:
     :param deploy_key: the private SSH key to use; a file that may not exist.
     :param known_hosts: the SSH host keys to trust. With ``strict`` only those; else a host's key is learnt the first
         time and a changed key is refused ever after.
+    :param partial: fetch the content of files only for commits that are checked out.
     """
 
-    def __init__(self, path: Path, *, url: str, deploy_key: Path, known_hosts: Path, strict: bool) -> None:
+    def __init__(
+        self, path: Path, *, url: str, deploy_key: Path, known_hosts: Path, strict: bool, partial: bool = False
+    ) -> None:
         self.path = path
+        self.partial = partial
         self.url, authorization = without_credentials(url)
+        # What git fetches by itself later on (content left out, large files) comes from there, whatever it was once.
+        self.settings = [*_SETTINGS, *large_files.settings(), "-c", f"remote.origin.url={self.url}"]
         ssh = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_SECONDS}", "-o", "ServerAliveInterval=10"]
         ssh += [
             "-o",
@@ -108,7 +114,7 @@ class Repository:
 
     def git(self, *words: str, timeout: float = 60, check: bool = True, env: dict[str, str] | None = None) -> str:
         return run(
-            ["git", *_SETTINGS, f"--git-dir={self.path}", *words],
+            ["git", *self.settings, f"--git-dir={self.path}", *words],
             env={**self.env, **(env or {})},
             timeout=timeout,
             title=f"git {words[0]}",
@@ -121,12 +127,27 @@ class Repository:
         :raises PhaseError: when the server does not answer or refuses.
         """
         with self._alone():
-            if not self.git("rev-parse", "--git-dir", check=False).startswith(str(self.path)):
-                # Never made, or cut off while it was: a mirror holds nothing that cannot be fetched again.
+            made = self.git("rev-parse", "--git-dir", check=False).startswith(str(self.path))
+            if not made or (self._is_partial() and not self.partial):
+                # Never made, or cut off while it was, or with less than is wanted now: a mirror holds nothing that
+                # cannot be fetched again.
                 for entry in self.path.iterdir():
                     files.remove_tree(entry)
                 run(["git", "init", "--quiet", "--bare", str(self.path)], env=self.env)
+                if self.partial:
+                    self._leave_content_out(f"--git-dir={self.path}")
             self._fetch("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+
+    def _is_partial(self) -> bool:
+        try:
+            return "promisor = true" in (self.path / "config").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return False
+
+    def _leave_content_out(self, where: str) -> None:
+        """Let a repository do without the content of files until it is asked for."""
+        for name, value in (("promisor", "true"), ("partialclonefilter", "blob:none")):
+            run(["git", where, "config", f"remote.origin.{name}", value], env=self.env)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -166,8 +187,10 @@ class Repository:
 
     def _fetch(self, *refspecs: str) -> None:
         self._refuse_silence()
+        # By its name, so that git takes it for the one that holds what is left out here.
+        origin = "origin" if self._is_partial() else self.url
         try:
-            self.git("fetch", "--quiet", "--prune", "--force", "--no-tags", self.url, *refspecs, timeout=_FETCH_SECONDS)
+            self.git("fetch", "--quiet", "--prune", "--force", "--no-tags", origin, *refspecs, timeout=_FETCH_SECONDS)
         except CommandError as error:
             raise PhaseError(
                 f"cannot fetch {self.url}: {git_messages.cause(error.output)}",
@@ -233,19 +256,25 @@ class Repository:
     def check_out(self, sha: str, folder: Path) -> None:
         """A plain copy of a commit with its submodules; no ``.git`` is left in it.
 
-        :raises PhaseError: when a submodule cannot be fetched, or a file is an LFS pointer.
+        :raises PhaseError: when something of it cannot be fetched, or a file is an LFS pointer.
         """
         folder.mkdir(parents=True)
         index = folder.parent / ".index"
         work = {"GIT_INDEX_FILE": str(index), "GIT_WORK_TREE": str(folder)}
         try:
-            self.git("read-tree", sha, env=work)
-            self.git("checkout-index", "--all", "--force", "--quiet", timeout=_FETCH_SECONDS, env=work)
+            self.git("read-tree", "--reset", "-u", sha, timeout=_FETCH_SECONDS, env=work)
+        except CommandError as error:
+            raise PhaseError(
+                f"cannot check out {sha[:7]}: {git_messages.cause(error.output)}",
+                advice=git_messages.advice(error.output),
+                log=error.log,
+                log_title="output of git",
+            ) from error
         finally:
             index.unlink(missing_ok=True)
         if (folder / ".gitmodules").is_file():
             self._check_out_submodules(sha, folder)
-        self._refuse_pointers(folder)
+        large_files.refuse_pointers(folder)
 
     def _check_out_submodules(self, sha: str, folder: Path) -> None:
         """Let git fill the submodules in a checkout of its own, since it resolves addresses relative to the origin.
@@ -254,11 +283,13 @@ class Repository:
         """
         files.remove_tree(folder)
         allow_local = ["-c", "protocol.file.allow=always"] if self.url.startswith(("/", "file:")) else []
-        git = ["git", "-c", "core.hooksPath=/dev/null", *allow_local]
+        git = ["git", "-c", "core.hooksPath=/dev/null", *large_files.settings(), *allow_local]
         try:
             run([*git, "clone", "--quiet", "--shared", "--no-checkout", str(self.path), str(folder)], env=self.env)
             in_folder = [*git, "-C", str(folder)]
             run([*in_folder, "remote", "set-url", "origin", self.url], env=self.env)
+            if self._is_partial():
+                self._leave_content_out(f"--git-dir={folder}/.git")
             run([*in_folder, "checkout", "--quiet", "--detach", sha], env=self.env, timeout=_FETCH_SECONDS)
             self._update_submodules(in_folder, kept=self.path / "modules", modules=folder / ".git/modules")
         except CommandError as error:
@@ -298,20 +329,6 @@ class Repository:
             if modules.is_dir():
                 modules.rename(kept)
 
-    def _refuse_pointers(self, folder: Path) -> None:
-        for path in folder.rglob(".gitattributes"):
-            if "filter=lfs" not in path.read_text(encoding="utf-8", errors="replace"):
-                continue
-            for candidate in path.parent.rglob("*"):
-                if candidate.is_file() and candidate.stat().st_size < 1024:
-                    with candidate.open("rb") as stream:
-                        if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
-                            raise PhaseError(
-                                f"{candidate.relative_to(folder)} is kept in Git LFS, which is not fetched here: "
-                                "the app would serve a pointer instead of the file",
-                                advice="Keep the file in git itself, or outside the repository.",
-                            )
-
 
 def of(this: Phase) -> Repository:
     """The repository of the app that a phase works on."""
@@ -322,4 +339,5 @@ def of(this: Phase) -> Repository:
         deploy_key=settings / "deploy_key",
         known_hosts=settings / "known_hosts",
         strict=this.options["strict_host_keys"],
+        partial=this.options["partial"],
     )

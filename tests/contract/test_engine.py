@@ -28,7 +28,7 @@ LONG = {"callback/release_log.py": "one class, since Ansible calls a method of i
 LAYERS = [
     # Names, texts and pure decisions.
     ["errors", "layout", "envfile", "files", "git_messages", "uv_messages", "probe", "urls"],
-    ["command", "python_version", "requirements_files", "package_index"],
+    ["command", "python_version", "requirements_files", "package_index", "large_files"],
     ["pipfile_lock", "poetry_lock", "debian", "pythons"],
     ["dependencies", "procfile", "wsgi", "history", "units", "health", "settings"],
     ["calendars", "dotenv", "database_parts", "flx", "shared_paths"],

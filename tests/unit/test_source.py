@@ -438,6 +438,53 @@ def test_lfs_pointer_is_refused(origin, mirror, tmp_path):
         repository.check_out(sha, tmp_path / "release" / "src")
 
 
+def test_content_is_left_out_until_it_is_deployed(origin, mirror, tmp_path, library):
+    origin.git("config", "uploadpack.allowFilter", "true")
+    origin.git("config", "uploadpack.allowAnySHA1InWant", "true")
+    first = origin.commit(**{"film.txt": "one\n" * 9, "app.py": "one\n"})
+    origin.git("submodule", "--quiet", "add", "../library", "library")
+    second = origin.commit(**{"film.txt": "two\n" * 9})
+    repository = mirror(origin.path, partial=True)
+
+    def contents() -> int:
+        listed = repository.git("cat-file", "--batch-all-objects", "--batch-check")
+        return sum(line.split()[1] == "blob" for line in listed.splitlines())
+
+    assert repository.resolve(first[:8]) == first
+    assert repository.resolve("main") == second
+    assert contents() == 0
+    repository.check_out(first, tmp_path / "1" / "src")
+    assert (tmp_path / "1/src/film.txt").read_text() == "one\n" * 9
+    assert contents() == 2
+    repository.check_out(second, tmp_path / "2" / "src")
+    assert (tmp_path / "2/src/film.txt").read_text() == "two\n" * 9
+    assert (tmp_path / "2/src/library/lib.py").is_file()
+
+    # What was fetched once needs no server, and what was not is told in one line.
+    origin.path.rename(tmp_path / "away")
+    repository.check_out(first, tmp_path / "again" / "src")
+    (tmp_path / "away").rename(origin.path)
+    third = origin.commit(**{"film.txt": "three\n"})
+    assert repository.resolve("main") == third
+    origin.path.rename(tmp_path / "away")
+    with pytest.raises(PhaseError, match=f"cannot check out {third[:7]}: .") as caught:
+        repository.check_out(third, tmp_path / "3" / "src")
+    assert "\n" not in caught.value.message
+    (tmp_path / "away").rename(origin.path)
+
+    whole = mirror(origin.path)
+    assert whole.resolve("main") == third
+    assert contents() >= 5, "all of it, now that it is wanted"
+
+
+def test_server_that_cannot_leave_content_out_sends_all(origin, mirror, tmp_path):
+    sha = origin.commit(**{"app.py": "one\n"})
+    repository = mirror(origin.path, partial=True)
+    assert repository.resolve("main") == sha
+    repository.check_out(sha, tmp_path / "release" / "src")
+    assert (tmp_path / "release/src/app.py").read_text() == "one\n"
+
+
 def test_file_that_only_talks_about_lfs_is_none_of_it(origin, mirror, tmp_path):
     sha = origin.commit(**{".gitattributes": "*.png filter=lfs\n", "README.md": f"Pointers look like:\n{LFS}"})
     repository = mirror(origin.path)
