@@ -46,5 +46,5 @@ def refuse_pointers(folder: Path) -> None:
                     raise PhaseError(
                         f"{candidate.relative_to(folder)} is kept in Git LFS, and what the repository holds is only a "
                         "pointer to it",
-                        advice="Add git-lfs to flask_app_apt_packages and run site.yml, or keep the file in git itself.",
+                        advice="Add git-lfs to flask_app_apt_packages and run site.yml, or keep the file in git.",
                     )

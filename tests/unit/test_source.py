@@ -438,7 +438,8 @@ def test_lfs_pointer_is_refused(origin, mirror, tmp_path):
         repository.check_out(sha, tmp_path / "release" / "src")
 
 
-def test_content_is_left_out_until_it_is_deployed(origin, mirror, tmp_path, library):
+@pytest.mark.usefixtures("library")
+def test_content_is_left_out_until_it_is_deployed(origin, mirror, tmp_path):
     origin.git("config", "uploadpack.allowFilter", "true")
     origin.git("config", "uploadpack.allowAnySHA1InWant", "true")
     first = origin.commit(**{"film.txt": "one\n" * 9, "app.py": "one\n"})
