@@ -100,6 +100,41 @@ options:
         description: The entry point, as V(shop:create_app(\)). Empty to find it the way Flask does.
         type: str
         default: ""
+      server:
+        description: What answers requests. Empty for the Procfile's C(web) command if there is one, else gunicorn.
+        type: str
+        choices: ["", gunicorn, uwsgi, waitress, uvicorn, procfile]
+        default: ""
+      worker_class:
+        description: How gunicorn's workers work. Empty for the app's own settings, else gthread.
+        type: str
+        choices: ["", sync, gthread, gevent]
+        default: ""
+      formation:
+        description: How many instances of each process type run on a host.
+        type: dict
+        default: {}
+      single_processes:
+        description: Process types that run on the first host only.
+        type: list
+        elements: str
+        default: []
+      first_host:
+        description: This is the first host of the app.
+        type: bool
+        default: true
+      process_limits:
+        description: What each instance of a process type, or a run of a job, may take.
+        type: dict
+        default: {}
+      stop_seconds:
+        description: How long workers and jobs may take to finish what they have in hand. Seconds.
+        type: int
+        default: 300
+      jobs:
+        description: Commands that run by the calendar, by name.
+        type: dict
+        default: {}
       python:
         description: The Python version. Empty for what the app's files say.
         type: str

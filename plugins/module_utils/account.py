@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils import files, sqlite_file, systemd, units
+from ansible_collections.baremetal.flask.plugins.module_utils import files, ports, sqlite_file, systemd, units
 from ansible_collections.baremetal.flask.plugins.module_utils.command import run
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
@@ -125,6 +125,7 @@ def ensure(
         done.append(f"database {app.sqlite}")
         if not dry_run:
             sqlite_file.ensure(app)
+    done += _close_ports(app, dry_run=dry_run)
     unit = app.unit_files / app.boot_unit
     if not unit.is_file() or unit.read_text(encoding="utf-8") != units.boot_unit(app):
         done.append(f"unit {app.boot_unit}")
@@ -133,6 +134,24 @@ def ensure(
             systemd.systemctl("daemon-reload")
             systemd.systemctl("enable", app.boot_unit)
     return done
+
+
+def _close_ports(app: App, *, dry_run: bool) -> list[str]:
+    """Close the ports of releases that listen on $PORT to other machines, before there is one."""
+    if not (app.base / "usr/sbin/nft").is_file():
+        # Only releases that need it are refused for this.
+        return []
+    wanted = {app.base / ports.RULES: ports.RULES_TEXT, app.unit_files / ports.UNIT: ports.UNIT_TEXT}
+    if all(path.is_file() and path.read_text(encoding="utf-8") == text for path, text in wanted.items()):
+        return []
+    if not dry_run:
+        for path, text in wanted.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write(path, text)
+        systemd.systemctl("daemon-reload")
+        systemd.systemctl("enable", ports.UNIT)
+        systemd.systemctl("restart", ports.UNIT)
+    return [f"ports {ports.FIRST}-{ports.LAST} closed to other machines"]
 
 
 def _fits(folder: _Folder) -> bool:

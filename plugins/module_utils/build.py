@@ -16,11 +16,10 @@ from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils import (
     dependencies,
-    envfile,
     files,
     manifest,
     preparation,
-    units,
+    processes,
     virtualenv,
     wsgi,
 )
@@ -78,6 +77,7 @@ def build(
         repository.check_out(request.sha, release.src)
         folder = _app_folder(release, request.settings.subdirectory)
         settings = request.settings
+        plan = processes.plan(folder, settings)
         python = preparation.prepare(release, folder, settings, builder, uv=uv, mirror=request.python_mirror)
         needs = dependencies.find(
             folder,
@@ -86,9 +86,11 @@ def build(
             extras=settings.extras,
             python=python.version,
         )
-        entry_point, import_path = (request.settings.wsgi, folder) if request.settings.wsgi else wsgi.find(folder)
+        entry_point, import_path = settings.wsgi, folder
+        if plan.needs_entry_point and not entry_point:
+            entry_point, import_path = wsgi.find(folder)
         files.set_times(release.src, committed)
-        added = [dependencies.GUNICORN]
+        added = plan.requirements()
         installer = virtualenv.Packages(release, needs, settings, python, request.index, builder, uv, platform=added)
         venv, packages, how = installer.provide(rebuild=request.rebuild)
         import_paths = [release.lib] if needs.is_package else [import_path] if import_path != folder else []
@@ -99,28 +101,32 @@ def build(
         for tree in (release.src, release.lib):
             if tree.is_dir():
                 files.give(tree, uid=0, gid=app_group, file_mode=0o640, folder_mode=0o751)
-        built = manifest.Manifest(
-            id=release.id,
-            sha=request.sha,
-            ref=request.ref,
-            names=names,
-            subject=subject,
-            inputs=request.inputs,
-            fingerprint=request.fingerprint,
-            rebuild=request.rebuild,
-            folder=str(folder.relative_to(release.path)),
-            import_paths=[str(path.relative_to(release.path)) for path in import_paths],
-            entry_point=entry_point,
-            venv=venv.name,
-            packages=packages,
-            python=python.version,
-            built_at=round(time.time(), 3),
-            built_by=request.built_by,
-        )
-        _runtime_files(release, built, request.env)
-        os.chown(release.path, 0, 0)
-        release.path.chmod(0o755)
-        files.mark(release.manifest, built.text())
+        with plan.port(app) as port:
+            built = manifest.Manifest(
+                id=release.id,
+                sha=request.sha,
+                ref=request.ref,
+                names=names,
+                subject=subject,
+                inputs=request.inputs,
+                fingerprint=request.fingerprint,
+                rebuild=request.rebuild,
+                folder=str(folder.relative_to(release.path)),
+                import_paths=[str(path.relative_to(release.path)) for path in import_paths],
+                entry_point=entry_point,
+                server=plan.server,
+                port=port,
+                release_command=plan.release_command,
+                venv=venv.name,
+                packages=packages,
+                python=python.version,
+                built_at=round(time.time(), 3),
+                built_by=request.built_by,
+            )
+            processes.write(built, built.runtime(release), plan, request.env)
+            os.chown(release.path, 0, 0)
+            release.path.chmod(0o755)
+            files.mark(release.manifest, built.text())
         return built, how
     except BaseException:
         builder.stop_leftover()
@@ -156,24 +162,3 @@ def _link_instance(app: App, parent: Path) -> None:
         files.remove_tree(folder)
     if not folder.exists():
         folder.symlink_to(app.instance)
-
-
-def _runtime_files(release: Release, built: manifest.Manifest, env: dict[str, str]) -> None:
-    """What systemd and gunicorn read to run the release."""
-    app = release.app
-    runtime = built.runtime(release)
-    if "PYTHONPATH" in env:
-        # The variables of a release win over its unit, which must not hide the app's own package.
-        env = {**env, "PYTHONPATH": ":".join([*map(str, runtime.import_paths), env["PYTHONPATH"]])}
-    workers = units.web_concurrency(cores=os.cpu_count() or 1, memory_mb=_memory_mb())
-    files.write(release.env, envfile.render(env), mode=0o600)
-    files.write(release.path / "gunicorn.conf.py", units.gunicorn_settings(release, workers=workers))
-    release.bin.mkdir()
-    files.write(release.bin / "web", units.web_launcher(release, built.entry_point), mode=0o755)
-    release.units.mkdir()
-    files.write(release.units / app.unit("web", 1, release.id), units.web_unit(runtime))
-    (release.path / "run").symlink_to(release.run)
-
-
-def _memory_mb() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20

@@ -21,9 +21,6 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
-#: Installed when the app's own requirements bring no gunicorn.
-GUNICORN = "gunicorn==27.0.1"
-
 #: Files that say what to install, of which an app has exactly one.
 _LOCK_FILES = ("requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock")
 #: What a project without any of them may have.

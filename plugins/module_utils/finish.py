@@ -26,10 +26,12 @@ def finish(this: Phase, lock: Lock) -> list[str]:
     with contextlib.suppress(OSError):
         lock.note(origin="", target="")
     old = instances.leftovers(app, keep=set())
+    instances.ask_to_finish(app, old)
     cut = instances.drain(app, old, seconds=this.options["drain_seconds"])
     if cut:
         told.append(f"{cut} connections cut after {this.options['drain_seconds']:g}s")
-    instances.end(app, old)
+    if busy := instances.end(app, old):
+        told.append(f"{len(busy)} of the old release finish{'es' * (len(busy) == 1)} what is in hand")
     systemd.systemctl("start", "--no-block", app.boot_unit, check=False)
     try:
         pruned = _prune(this)

@@ -125,10 +125,14 @@ class Installation:
         return path
 
 
+#: Projects that are another one's program, built otherwise.
+_SAME = {"pyuwsgi": "uwsgi"}
+
+
 def lacking(venv: Path, requirements: Iterable[str]) -> list[str]:
     """The requirements of which no version is installed: the app's own pin wins."""
-    there = distributions(venv)
-    return [line for line in requirements if _name(line) not in there]
+    there = {_SAME.get(name, name) for name in distributions(venv)}
+    return [line for line in requirements if _SAME.get(_name(line), _name(line)) not in there]
 
 
 def distributions(venv: Path) -> Collection[str]:

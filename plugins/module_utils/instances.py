@@ -1,52 +1,39 @@
 # Copyright: baremetal.flask contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""The running instances of an app: starting a release beside the live one, probing it, draining and ending others."""
+"""The running instances of an app: starting a release beside the live one, the switch, draining and ending others."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils import files, journal, probe, systemd
+from ansible_collections.baremetal.flask.plugins.module_utils import files, probe, systemd
 from ansible_collections.baremetal.flask.plugins.module_utils.command import available_memory_mb
-from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import VENV_MARK, App, Release, Unit
 
-#: Good answers in a row that make a release ready.
-GOOD_ANSWERS = 3
-#: Bad answers in a row that end the watch after a switch. A dead process ends it at once.
-BAD_ANSWERS = 3
-#: Long enough for a process that dies of its first answer to be dead when the next one is asked for.
-_BETWEEN_ANSWERS_SECONDS = 0.1
-#: Connecting to a socket that nobody listens on costs next to nothing.
-_BETWEEN_KNOCKS_SECONDS = 0.02
-#: Asking systemd takes a program, and CPU time that a starting app could use.
-_BETWEEN_LOOKS_SECONDS = 0.25
-#: How much of an app's exception stands in the line that tells the cause.
-_EXCEPTION_LENGTH = 200
 #: A connect(2) that was under way when ``current`` was renamed has arrived after this.
 _SETTLE_SECONDS = 0.2
-
-
-def web_unit(release: Release) -> str:
-    return release.app.unit("web", 1, release.id)
 
 
 def install_units(release: Release) -> bool:
     """Lay the release's unit files where systemd reads them. True when that changed something."""
     app = release.app
     changed = False
-    for name in release.unit_names():
-        content = (release.units / name).read_text(encoding="utf-8")
-        target = app.unit_files / name
+    sources = [release.units / name for name in release.unit_names()]
+    sources += [release.jobs / name for name in release.job_units()]
+    for source in sources:
+        content = source.read_text(encoding="utf-8")
+        target = app.unit_files / source.name
         if not target.is_file() or target.read_text(encoding="utf-8") != content:
             files.write(target, content)
             changed = True
     if changed:
-        systemd.refresh(release.unit_names())
+        systemd.refresh([source.name for source in sources])
     return changed
 
 
@@ -63,25 +50,101 @@ def is_serving(release: Release) -> bool:
     return all(name in up for name in release.unit_names())
 
 
-def start(release: Release) -> bool:
-    """Start the release's instances beside whatever runs. True when one of them was not running."""
-    installed = install_units(release)
+def is_answering(release: Release) -> bool:
+    """All of it is up that answers requests; the rest waits until it is live."""
     up = running(release.app)
-    missing = [name for name in release.unit_names() if name not in up]
-    if missing:
-        # Not waiting: an app that never becomes ready must meet the probe's time limit and not systemd's.
-        systemd.systemctl("start", "--no-block", *missing)
+    return all(name in up for name in release.web_units())
+
+
+def start(release: Release) -> bool:
+    """Start what answers the release's requests, beside whatever runs. True when some of it was not running."""
+    installed = install_units(release)
+    missing = _start(release, release.web_units())
     return bool(installed or missing)
 
 
-def end(app: App, names: list[str]) -> None:
-    """Stop units and remove their files. Those of the live release must not be among them."""
-    systemd.stop(names)
-    for name in names:
+def start_work(release: Release) -> None:
+    """Start the workers of the release that has just gone live, and let its timers take over."""
+    install_units(release)
+    take_over_timers(release)
+    _start(release, [*release.worker_units(), *release.timers()])
+
+
+def _start(release: Release, names: list[str]) -> list[str]:
+    up = running(release.app) if names else {}
+    missing = [name for name in names if name not in up]
+    if missing:
+        # Not waiting: an app that never becomes ready must meet the probe's time limit and not systemd's.
+        systemd.systemctl("start", "--no-block", *missing)
+    return missing
+
+
+def take_over_timers(release: Release) -> None:
+    """End the timers of other releases, so that each run comes once: a timer goes on counting where the last one of
+    the same job and calendar was.
+    """
+    app = release.app
+    others = [
+        name
+        for name in systemd.loaded(f"{app.name}.*.*.*.timer")
+        if (unit := Unit.parse(name)) and unit.release_id != release.id
+    ]
+    if not others:
+        return
+    systemd.systemctl("stop", *others, check=False)
+    for name in others:
+        old = Unit.parse(name)
+        assert old is not None
+        new = app.unit(old.process, old.number, release.id, kind="timer")
+        stamp = app.timer_stamps / f"stamp-{name}"
+        calendars = [_calendar(app.unit_files / each) for each in (name, new)]
+        if calendars[0] and calendars[0] == calendars[1] and stamp.is_file():
+            # Its modification time is when the job was last started.
+            (app.timer_stamps / f"stamp-{new}").touch()
+            times = stamp.stat()
+            os.utime(app.timer_stamps / f"stamp-{new}", ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _calendar(path: Path) -> str:
+    try:
+        found = re.search(r"^OnCalendar=(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    except FileNotFoundError:
+        return ""
+    return found[1] if found else ""
+
+
+def end(app: App, names: list[str]) -> list[str]:
+    """Stop units and remove their files. Those of the live release must not be among them.
+
+    What answers requests is stopped at once. Workers are asked to finish what they have in hand, and a job that runs is
+    left alone; nobody waits for them. Their files stay until they have ended: the next call for them clears them away.
+
+    :returns: the units that have not ended yet.
+    """
+    units = {name: unit for name in names if (unit := Unit.parse(name))}
+    ask_to_finish(app, names)
+    systemd.stop([name for name, unit in units.items() if unit.is_web or unit.kind == "timer"])
+    busy = running(app)
+    busy = [name for name in units if name in busy]
+    for name, unit in units.items():
+        if name in busy:
+            continue
         (app.unit_files / name).unlink(missing_ok=True)
-        unit = Unit.parse(name)
-        if unit and unit.process == "web":
+        (app.timer_stamps / f"stamp-{name}").unlink(missing_ok=True)
+        if unit.is_web:
             files.remove_tree(app.release(unit.release_id).run)
+    systemd.forget([name for name in units if name not in busy])
+    return busy
+
+
+def ask_to_finish(app: App, names: list[str]) -> None:
+    """Ask the workers among units to end when they have finished what they have in hand, not waiting for them."""
+    ids = {unit.release_id for name in names if (unit := Unit.parse(name))}
+    jobs = {name for release_id in ids for name in app.release(release_id).job_units()}
+    workers = [name for name in names if (unit := Unit.parse(name)) and unit.is_worker and name not in jobs]
+    # Once only: asked a second time, some drop what they have in hand.
+    over = ("deactivating", "inactive", "failed", "")
+    systemd.stop([name for name, state in systemd.states(workers).items() if state not in over], wait=False)
 
 
 def leftovers(app: App, *, keep: set[str]) -> list[str]:
@@ -91,106 +154,13 @@ def leftovers(app: App, *, keep: set[str]) -> list[str]:
     return sorted(name for name in names if (unit := Unit.parse(name)) and unit.release_id not in wanted)
 
 
-def process_fault(unit: str, *, restarts_allowed: bool = False) -> str:
-    """Why the instance's process is not well; "" while it is (or is still starting).
-
-    :param restarts_allowed: a process that died and was started again is well.
-    """
-    state = systemd.show(unit, "ActiveState", "SubState", "NRestarts", "ExecMainStatus", "ExecMainCode", "Job")
-    if state.get("Job", "0") not in ("", "0") and state.get("SubState") != "auto-restart":
-        # systemd has not got round to starting it.
-        return ""
-    restarted = int(state.get("NRestarts") or 0) > 0 and not restarts_allowed
-    if state.get("ActiveState") in ("failed", "inactive", "") or restarted or state.get("SubState") == "auto-restart":
-        # ExecMainCode: 1 = exited, 2 = killed by a signal, 3 = killed with a core dump.
-        how = "was killed by signal" if state.get("ExecMainCode") in ("2", "3") else "ended with status"
-        return f"the app's process {how} {state.get('ExecMainStatus', '?')}"
-    return ""
-
-
-def wait_until_ready(release: Release, expectation: probe.Expectation, *, seconds: float) -> str:
-    """Probe until the release has given several good answers in a row.
-
-    :param seconds: for all of it, the app's start included.
-    :returns: a few words for the summary.
-    :raises PhaseError: with the journal of the instance, when it does not get there.
-    """
-    started, began = time.monotonic(), time.time()
-    give_up = started + seconds
-    good, fault, unit = 0, probe.NOT_LISTENING, web_unit(release)
-    next_look = started
-    while True:
-        now = time.monotonic()
-        if now >= next_look:
-            if dead := process_fault(unit):
-                raise _not_ready(release, dead, since=began - 5)
-            next_look = now + _BETWEEN_LOOKS_SECONDS
-        if now >= give_up:
-            raise _not_ready(release, f"{fault} (waited {seconds:g} s)", since=began - 5)
-        answer = probe.ask(release.socket, expectation)
-        if answer:
-            good, fault = 0, answer
-        else:
-            good += 1
-            if good == GOOD_ANSWERS:
-                break
-        time.sleep(_BETWEEN_KNOCKS_SECONDS if answer == probe.NOT_LISTENING else _BETWEEN_ANSWERS_SECONDS)
-    if dead := process_fault(unit):
-        raise _not_ready(release, dead, since=began - 5)
-    return f"{good}/{GOOD_ANSWERS} good answers on {expectation.path or '/'} after {time.monotonic() - started:.1f}s"
-
-
-def _not_ready(release: Release, why: str, *, since: float) -> PhaseError:
-    return _unwell(
-        release,
-        f"the new release is not healthy: {why}",
-        advice="It was never live. Mend the app, commit, and deploy again.",
-        since=since,
-    )
-
-
-def _unwell(release: Release, what: str, *, advice: str, since: float) -> PhaseError:
-    """The error that tells what is wrong, with the exception and the lines that the app left in its journal."""
-    unit = web_unit(release)
-    lines = journal.read(unit, since=since)
-    exception = journal.exception(lines)[:_EXCEPTION_LENGTH]
-    return PhaseError(
-        f"{what}: {exception}" if exception else what,
-        advice=advice,
-        log=journal.telling(lines),
-        log_title=f"journal of {unit}",
-    )
-
-
-def watch(release: Release, expectation: probe.Expectation, *, seconds: float) -> None:
-    """Look at the release that has just gone live for a while.
-
-    :raises PhaseError: when its process dies or it answers badly several times in a row.
-    """
-    began = time.time()
-    give_up = time.monotonic() + seconds
-    unit, bad = web_unit(release), 0
-    while time.monotonic() < give_up:
-        fault = process_fault(unit)
-        answer = fault or probe.ask(release.socket, expectation)
-        bad = bad + 1 if answer else 0
-        if fault or bad == BAD_ANSWERS:
-            raise _unwell(
-                release,
-                f"the new release went bad {time.time() - began:.1f} s after it was live: {answer}",
-                advice="Mend the app, commit, and deploy again.",
-                since=began - 5,
-            )
-        time.sleep(_BETWEEN_LOOKS_SECONDS)
-
-
 def drain(app: App, names: list[str], *, seconds: float) -> int:
     """Wait until the web instances among ``names`` have no connection left.
 
     :returns: how many connections were still open when ``seconds`` were over.
     """
-    units = [unit for name in names if (unit := Unit.parse(name)) and unit.process == "web"]
-    sockets = [app.release(unit.release_id).socket for unit in units]
+    units = [unit for name in names if (unit := Unit.parse(name)) and unit.is_web]
+    sockets = {app.release(unit.release_id).socket for unit in units}
     if not sockets:
         return 0
     time.sleep(_SETTLE_SECONDS)
@@ -240,7 +210,8 @@ def memory_warning(release: Release) -> str:
     It is taken for as large as they are, and for not yet grown.
     """
     app = release.app
-    others = [name for name, unit in running(app).items() if unit.release_id != release.id]
+    up = running(app).items()
+    others = [name for name, unit in up if unit.release_id != release.id and unit.kind == "service"]
     needed = sum(systemd.proportional_kb(pid) for name in others for pid in systemd.processes(name)) >> 10
     available = available_memory_mb()
     if needed <= available:

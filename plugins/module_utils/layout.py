@@ -17,6 +17,10 @@ from pathlib import Path
 APP_NAME = re.compile(r"[a-z][a-z0-9-]{0,22}[a-z0-9]")
 #: A process type as in a Procfile.
 PROCESS_TYPE = re.compile(r"[A-Za-z0-9_-]{1,63}")
+#: The process type that answers requests.
+WEB = "web"
+#: What gives its socket to a web instance that listens on a port. No process type has a colon in it.
+PROXY = f"{WEB}:proxy"
 #: The file in a virtualenv that says that it is complete.
 VENV_MARK = ".complete"
 RELEASE_ID = re.compile(r"[0-9a-f]{12}-[0-9a-f]{8}")
@@ -60,6 +64,16 @@ class App:
     @property
     def lease(self) -> Path:
         return self.root / "lease.json"
+
+    @property
+    def jobs(self) -> Path:
+        """How the last run of each job ended."""
+        return self.root / "jobs"
+
+    @property
+    def timer_stamps(self) -> Path:
+        """Where systemd keeps when each timer ran last."""
+        return self.base / "var/lib/systemd/timers"
 
     @property
     def lock(self) -> Path:
@@ -129,9 +143,9 @@ class App:
         """The only enabled unit of an app: it starts at boot what ``current`` names."""
         return f"{self.name}.service"
 
-    def unit(self, process: str, number: int, release_id: str) -> str:
+    def unit(self, process: str, number: int, release_id: str, *, kind: str = "service") -> str:
         """The unit of one instance. Names of apps and processes hold no dot, so no two can collide."""
-        return f"{self.name}.{process}.{number}.{release_id}.service"
+        return f"{self.name}.{process}.{number}.{release_id}.{kind}"
 
     def one_off_unit(self, purpose: str) -> str:
         """The unit of a program that runs for a while (``build``). With its dot, it is the boot unit of no app."""
@@ -139,8 +153,8 @@ class App:
 
     @property
     def unit_glob(self) -> str:
-        """Matches the units of every instance of this app and of no other app."""
-        return f"{self.name}.*.*.*.service"
+        """Matches the units of every instance of this app and of no other app; ``Unit.parse`` tells what they are."""
+        return f"{self.name}.*.*.*.*"
 
     def release(self, release_id: str) -> Release:
         return Release(self, release_id)
@@ -221,9 +235,32 @@ class Release:
     def is_complete(self) -> bool:
         return self.manifest.is_file()
 
+    @property
+    def jobs(self) -> Path:
+        """The unit files of what timers start."""
+        return self.units / "jobs"
+
     def unit_names(self) -> list[str]:
-        """The instances of this release, as its unit files stand in the release."""
-        return sorted(path.name for path in self.units.glob("*.service"))
+        """What runs of this release while it is live, as its unit files stand in the release."""
+        return sorted(path.name for path in self.units.glob("*.*") if path.is_file() and Unit.parse(path.name))
+
+    def web_units(self) -> list[str]:
+        """Those of them that answer requests: they start before the release is live, and end when nobody asks."""
+        return [name for name in self.unit_names() if (unit := Unit.parse(name)) and unit.is_web]
+
+    def worker_units(self) -> list[str]:
+        """Those of them that work while the release is live, timers not among them."""
+        return [name for name in self.unit_names() if (unit := Unit.parse(name)) and unit.is_worker]
+
+    def timers(self) -> list[str]:
+        return [name for name in self.unit_names() if name.endswith(".timer")]
+
+    def job_units(self) -> list[str]:
+        """What its timers start."""
+        return sorted(path.name for path in self.jobs.glob("*.service"))
+
+    def all_units(self) -> list[str]:
+        return [*self.unit_names(), *self.job_units()]
 
 
 @dataclass(frozen=True)
@@ -233,11 +270,22 @@ class Unit:
     process: str
     number: int
     release_id: str
+    kind: str = "service"
+
+    @property
+    def is_web(self) -> bool:
+        return self.process in (WEB, PROXY)
+
+    @property
+    def is_worker(self) -> bool:
+        return not self.is_web and self.kind == "service"
 
     @classmethod
     def parse(cls, name: str) -> Unit | None:
         """None when ``name`` is not the unit of an instance."""
-        parts = name.removesuffix(".service").split(".")
-        if len(parts) != 4 or not parts[2].isdigit() or not RELEASE_ID.fullmatch(parts[3]):
+        parts = name.split(".")
+        if len(parts) != 5 or not parts[2].isdigit() or not RELEASE_ID.fullmatch(parts[3]):
             return None
-        return cls(process=parts[1], number=int(parts[2]), release_id=parts[3])
+        if parts[4] not in ("service", "socket", "timer"):
+            return None
+        return cls(process=parts[1], number=int(parts[2]), release_id=parts[3], kind=parts[4])

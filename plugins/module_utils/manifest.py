@@ -26,6 +26,9 @@ class Manifest:
     :param rebuild: the run that asked for a fresh build in spite of equal inputs; empty normally.
     :param folder: the app's folder, relative to the release.
     :param import_paths: relative to the release.
+    :param server: what answers requests, one of ``servers.NAMES``.
+    :param port: where it listens, when it is the Procfile's; else 0.
+    :param release_command: the Procfile's release phase.
     :param venv: the key of the virtualenv.
     """
 
@@ -40,6 +43,9 @@ class Manifest:
     folder: str = "src"
     import_paths: list[str] = field(default_factory=list)
     entry_point: str = ""
+    server: str = ""
+    port: int = 0
+    release_command: str = ""
     venv: str = ""
     packages: int = 0
     python: str = ""
@@ -74,6 +80,12 @@ def read(release: Release) -> Manifest | None:
         return None
     # A newer version of the collection may have written more.
     return Manifest(**{each.name: written[each.name] for each in fields(Manifest) if each.name in written})
+
+
+def port_of(release: Release) -> int:
+    """Where the server of a release listens; 0 when it is on the release's socket itself."""
+    found = read(release)
+    return found.port if found else 0
 
 
 def require(release: Release) -> Manifest:

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
-from ansible_collections.baremetal.flask.plugins.module_utils.layout import PROCESS_TYPE
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import PROCESS_TYPE, WEB
+
+__all__ = ["NAME", "RELEASE", "WEB", "command_problem", "is_plain", "launcher", "parse", "program", "read"]
 
 NAME = "Procfile"
 #: The release phase: a command that runs once per deploy, never a process.
 RELEASE = "release"
-WEB = "web"
 
 _LINE = re.compile(r"(?P<type>[^:\s]+):(?P<command>.*)")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
@@ -180,18 +181,26 @@ def _is_shell_script(path: Path) -> bool:
     return first.startswith("#!") and any(Path(word).name in _SHELLS for word in first[2:].split())
 
 
-def launcher(command: str, *, folder: Path, variables: Mapping[str, str] = {}, defaults: Mapping[str, str] = {}) -> str:
+def launcher(
+    command: str,
+    *,
+    folder: Path,
+    variables: Mapping[str, str] = {},
+    defaults: Mapping[str, str] = {},
+    plain: bool | None = None,
+) -> str:
     """The program of a process: a shell script that ends as the command itself, so that signals reach it.
 
     :param command: a line of shell, or several.
     :param folder: where it will run.
     :param variables: set whatever the environment says.
-    :param defaults: set where the environment says nothing.
+    :param defaults: set where the environment says nothing; each is read as within double quotes.
+    :param plain: what ``is_plain`` would say; None to ask it.
     """
     head = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     for name, value in defaults.items():
         head += [f': "${{{name}:={value}}}"', f"export {name}"]
-    if is_plain(command, folder=folder):
+    if is_plain(command, folder=folder) if plain is None else plain:
         # A variable before a command of the shell's own, such as exec, is another thing than before a program.
         words = "exec env " if _ASSIGNMENT.match(command) else "exec "
         body = f"{words}{command}\n"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.baremetal.flask.plugins.module_utils import health, history, instances
+from ansible_collections.baremetal.flask.plugins.module_utils import health, history, instances, watching
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import Release
 from ansible_collections.baremetal.flask.plugins.module_utils.manifest import Manifest
@@ -28,11 +28,11 @@ def make_ready(this: Phase, release: Release, found: Manifest) -> str:
         # While it starts: to look takes as long as a worker needs to import the app.
         if warning := instances.memory_warning(release):
             this.warn(warning)
-        return instances.wait_until_ready(
+        return watching.wait_until_ready(
             release, health.expectation(this.options), seconds=this.options["health_seconds"]
         )
     except PhaseError as error:
         if this.app.live_id() != release.id:
-            instances.end(this.app, release.unit_names())
+            instances.end(this.app, release.all_units())
             this.record(history.BAD, found, note=error.message)
         raise

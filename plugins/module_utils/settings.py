@@ -7,13 +7,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from ansible_collections.baremetal.flask.plugins.module_utils import formation as processes
+from ansible_collections.baremetal.flask.plugins.module_utils import servers
 
 #: The suboptions of the option ``settings``; documented in the fragment ``release.inputs``.
 OPTIONS: dict[str, dict[str, Any]] = {
     "subdirectory": {"type": "str", "default": ""},
     "wsgi": {"type": "str", "default": ""},
+    "server": {"type": "str", "choices": list(servers.NAMES), "default": ""},
+    "worker_class": {"type": "str", "choices": list(servers.WORKER_CLASSES), "default": ""},
+    "formation": {"type": "dict", "default": {}},
+    "process_limits": {"type": "dict", "default": {}},
+    "stop_seconds": {"type": "int", "default": 300},
+    "jobs": {"type": "dict", "default": {}},
+    "single_processes": {"type": "list", "elements": "str", "default": []},
+    "first_host": {"type": "bool", "default": True},
     "python": {"type": "str", "default": ""},
     "apt_packages": {"type": "list", "elements": "str", "default": []},
     "build_commands": {"type": "list", "elements": "str", "default": []},
@@ -30,6 +41,12 @@ class Settings:
     """
     :param subdirectory: the app's folder in the repository; "" for its root.
     :param wsgi: the entry point; "" to find it.
+    :param server: one of ``servers.NAMES``.
+    :param worker_class: gunicorn's; "" for the app's own settings, else gthread.
+    :param formation: how many instances of each process type run on this host, where that is not the default.
+    :param process_limits: what an instance of a process type, or a job, may take.
+    :param stop_seconds: how long workers and jobs may take to finish.
+    :param jobs: the jobs that run on this host.
     :param python: the version, ``3.12`` or ``3.12.4``; "" for what the app's files say.
     :param apt_packages: Debian packages that the app or its build needs.
     :param build_commands: shell commands to run in the checkout before the packages are installed.
@@ -42,6 +59,12 @@ class Settings:
 
     subdirectory: str = ""
     wsgi: str = ""
+    server: str = ""
+    worker_class: str = ""
+    formation: dict[str, int] = field(default_factory=dict)
+    process_limits: dict[str, dict] = field(default_factory=dict)
+    stop_seconds: int = 300
+    jobs: dict[str, dict] = field(default_factory=dict)
     python: str = ""
     apt_packages: tuple[str, ...] = ()
     build_commands: tuple[str, ...] = ()
@@ -57,6 +80,11 @@ class Settings:
         chosen = {each.name: given[each.name] for each in fields(cls) if given.get(each.name) is not None}
         chosen = {name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()}
         chosen["subdirectory"] = chosen.get("subdirectory", "").strip("/")
+        first = given.get("first_host") is not False
+        single = given.get("single_processes") or ()
+        chosen["formation"] = processes.read_formation(chosen.get("formation", {}), single=single, first_host=first)
+        jobs = processes.read_jobs(chosen.get("jobs", {}), first_host=first)
+        chosen["jobs"] = {job.name: job.options() for job in jobs}
         return cls(**chosen)
 
     def inputs(self) -> dict[str, str]:

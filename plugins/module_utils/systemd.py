@@ -32,6 +32,21 @@ def show(unit: str, *properties: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
+def show_all(units: Sequence[str], *properties: str) -> dict[str, dict[str, str]]:
+    """The same of several units, in one call."""
+    if not units:
+        return {}
+    told = systemctl("show", *units, "--property=" + ",".join(["Id", *properties]), check=False)
+    blocks = (dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in told.split("\n\n"))
+    found = {block.get("Id", ""): block for block in blocks}
+    return {unit: found.get(unit, {}) for unit in units}
+
+
+def states(units: Sequence[str]) -> dict[str, str]:
+    """The active state of units."""
+    return {unit: shown.get("ActiveState", "") for unit, shown in show_all(units, "ActiveState").items()}
+
+
 def refresh(units: Sequence[str]) -> None:
     """Let systemd know unit files that have just been written.
 
@@ -51,6 +66,12 @@ def stop(units: Sequence[str], *, wait: bool = True) -> None:
     """Ask units to end and, if ``wait``, wait until they have. Forget what had failed."""
     if units:
         systemctl("stop", *([] if wait else ["--no-block"]), *units, timeout=_STOP_SECONDS, check=False)
+        forget(units)
+
+
+def forget(units: Sequence[str]) -> None:
+    """Forget that units had failed."""
+    if units:
         systemctl("reset-failed", *units, check=False)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 
-from ansible_collections.baremetal.flask.plugins.module_utils import history, instances, manifest
+from ansible_collections.baremetal.flask.plugins.module_utils import history, instances, manifest, watching
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import Release
 from ansible_collections.baremetal.flask.plugins.module_utils.lease import NOTHING, Lock
 from ansible_collections.baremetal.flask.plugins.module_utils.phase import Phase
@@ -38,6 +38,8 @@ def undo(this: Phase, lock: Lock, reason: str) -> None:
         if instances.start(old):
             _wait_until_listening(old)
         instances.switch(old)
+        # They were never stopped; only its timers have handed over.
+        instances.start_work(old)
     if app.live_id() != failed.id:
         unwanted = [name for name in instances.leftovers(app, keep=set()) if failed.id in name]
         if switched:
@@ -60,5 +62,5 @@ def _record(this: Phase, built: manifest.Manifest, *, event: str, reason: str) -
 
 def _wait_until_listening(release: Release) -> None:
     give_up = time.monotonic() + _RESTART_SECONDS
-    while not release.socket.exists() and time.monotonic() < give_up:
+    while release.web_units() and not watching.is_listening(release) and time.monotonic() < give_up:
         time.sleep(0.1)

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release
+from ansible_collections.baremetal.flask.plugins.module_utils import ports
+from ansible_collections.baremetal.flask.plugins.module_utils.formation import Job
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import PROXY, WEB, App, Release
 
 #: What every process of an app may not do. Scores below 2.0 in ``systemd-analyze security``, and psycopg, uploads,
 #: subprocesses, SQLite in WAL mode and ctypes callbacks work. Not among it: MemoryDenyWriteExecute, which breaks
@@ -42,25 +45,17 @@ HARDENING = {
     "SystemCallErrorNumber": "EPERM",
 }
 
-_GUNICORN_SETTINGS = """\
-# Written by baremetal.flask for one release. Variables decide: WEB_CONCURRENCY, WEB_THREADS, WEB_TIMEOUT.
-import os
-
-bind = "unix:{socket}"
-# The folder of the socket decides who reaches it: the app and the web server.
-umask = 0
-workers = int(os.environ.get("WEB_CONCURRENCY") or {workers})
-threads = int(os.environ.get("WEB_THREADS") or 8)
-worker_class = "gthread"
-timeout = int(os.environ.get("WEB_TIMEOUT") or 60)
-graceful_timeout = 30
-keepalive = 5
-worker_tmp_dir = "/dev/shm"
-control_socket_disable = True
-# nginx keeps the access log; errors go to the journal.
-accesslog = None
-errorlog = "-"
-"""
+#: Longer than the graceful end of any server: when a web instance is asked to end, its requests have ended before.
+_WEB_STOP_SECONDS = 45
+#: More connections than nginx opens to one backend: each has two ends, and a pipe for each direction.
+_PROXY_CONNECTIONS = 4096
+_PROXY_FILES = 16 * _PROXY_CONNECTIONS
+#: How long a job may take to end after SIGTERM, when its time is over.
+_JOB_KILL_SECONDS = 30
+#: With which a run of a job ends that was left out (EX_TEMPFAIL).
+JOB_LEFT_OUT = 75
+#: With which timeout(1) ends a run that took too long.
+JOB_LATE = 124
 
 
 @dataclass(frozen=True)
@@ -113,37 +108,178 @@ def lines(settings: dict[str, str | list[str]]) -> str:
     )
 
 
-def web_unit(runtime: Runtime, number: int = 1) -> str:
-    """The unit of a web instance: gunicorn on the release's own socket."""
+@dataclass(frozen=True)
+class Instance:
+    """One instance of one process type.
+
+    :param notify: the program tells systemd when it is up.
+    :param port: where a web instance listens; 0 for one that listens on the release's socket itself.
+    :param stop_seconds: how long it may take to finish what it has in hand.
+    :param limits: further settings for systemd, as in {"MemoryMax": "512M"}.
+    """
+
+    process: str
+    number: int = 1
+    notify: bool = False
+    port: int = 0
+    stop_seconds: int = _WEB_STOP_SECONDS
+    limits: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_web(self) -> bool:
+        return self.process == WEB
+
+
+def _head(release: Release, what: str, *more: str, part_of_app: bool = True) -> str:
+    """The beginning of every unit file of a release."""
+    app = release.app
+    return (
+        f"# Written by baremetal.flask for release {release.id}; changed by the next release, not by hand.\n"
+        f"[Unit]\nDescription={app.name} {what}, release {release.id}\n"
+        + (f"PartOf={app.boot_unit}\n" if part_of_app else "")
+        + "".join(f"{line}\n" for line in more)
+    )
+
+
+_ONLINE = ("After=network-online.target", "Wants=network-online.target")
+#: An outage of something the app needs must not leave it dead for good.
+_NEVER_GIVE_UP = "StartLimitIntervalSec=0"
+
+
+def instance_unit(runtime: Runtime, instance: Instance) -> str:
+    """The unit of one instance of a process type."""
     release = runtime.release
     app = release.app
-    return f"""\
-# Written by baremetal.flask for release {release.id}; changed by the next release, not by hand.
-[Unit]
-Description={app.name} web.{number}, release {release.id}
-After=network-online.target
-Wants=network-online.target
-PartOf={app.boot_unit}
-# An outage of something the app needs must not leave it dead for good.
-StartLimitIntervalSec=0
+    closed = [f"Wants={ports.UNIT}", f"After={ports.UNIT}"] if instance.port else []
+    settings: dict[str, str | list[str]] = {
+        **({"Type": "notify", "NotifyAccess": "main"} if instance.notify else {"Type": "exec"}),
+        "ExecStart": f"{release.bin}/{instance.process}",
+    }
+    if instance.port:
+        # Nobody reaches the port from outside, not even where somebody has flushed all rules meanwhile.
+        settings["ExecStartPre"] = f"+/usr/sbin/nft -f /{ports.RULES}"
+    elif instance.is_web:
+        # Only the app and the web server may pass the folder of the socket. After the start, because systemd gives the
+        # folder to Group= before each command.
+        settings["ExecStartPost"] = f"+/bin/chgrp {app.proxy_group} {release.run}"
+        settings["RuntimeDirectory"] = f"{app.name}/{release.id}"
+        settings["RuntimeDirectoryMode"] = "0750"
+    settings |= {
+        "SyslogIdentifier": f"{app.name}.{instance.process}.{instance.number}",
+        "KillMode": "mixed",
+        "TimeoutStartSec": "90",
+        "TimeoutStopSec": str(instance.stop_seconds),
+        "Restart": "always",
+        "RestartSec": "500ms",
+        # What a shell says of a program that SIGTERM ended.
+        "SuccessExitStatus": "143",
+        **instance.limits,
+        **runtime.service(),
+    }
+    name = f"{instance.process}.{instance.number}"
+    return f"{_head(release, name, *_ONLINE, *closed, _NEVER_GIVE_UP)}\n[Service]\n{lines(settings)}"
 
-[Service]
-Type=notify
-NotifyAccess=main
-ExecStart={release.bin}/web
-# Only the app and the web server may pass the folder of the socket. After the start, because systemd gives the folder
-# to Group= before each command.
-ExecStartPost=+/bin/chgrp {app.proxy_group} {release.run}
-RuntimeDirectory={app.name}/{release.id}
-RuntimeDirectoryMode=0750
-SyslogIdentifier={app.name}.web.{number}
-KillMode=mixed
-TimeoutStartSec=90
-# Longer than gunicorn's graceful_timeout.
-TimeoutStopSec=45
-Restart=on-failure
-RestartSec=500ms
-{lines(runtime.service())}"""
+
+def proxy_units(runtime: Runtime, port: int) -> dict[str, str]:
+    """The units that give a release whose server listens on a port the socket that every release has."""
+    release = runtime.release
+    app = release.app
+    socket, service = (app.unit(PROXY, 1, release.id, kind=kind) for kind in ("socket", "service"))
+    settings: dict[str, str | list[str]] = {
+        "Type": "notify",
+        "ExecStart": f"/usr/lib/systemd/systemd-socket-proxyd --connections-max={_PROXY_CONNECTIONS} 127.0.0.1:{port}",
+        "SyslogIdentifier": f"{app.name}.{PROXY}.1",
+        "LimitNOFILE": str(_PROXY_FILES),
+        "TimeoutStopSec": "5",
+        "Restart": "always",
+        "RestartSec": "100ms",
+        "User": app.user,
+        "Group": app.user,
+        "IPAddressDeny": "any",
+        "IPAddressAllow": "localhost",
+        **HARDENING,
+    }
+    return {
+        socket: f"{_head(release, 'socket of web.1')}\n[Socket]\n"
+        + lines(
+            {
+                "ListenStream": str(release.socket),
+                "SocketUser": app.user,
+                "SocketGroup": app.proxy_group,
+                "SocketMode": "0660",
+                "Backlog": "4096",
+            }
+        ),
+        service: f"{_head(release, 'proxy of web.1', f'Requires={socket}', f'After={socket}', _NEVER_GIVE_UP)}\n"
+        f"[Service]\n{lines(settings)}",
+    }
+
+
+def job_units(runtime: Runtime, job: Job, *, stop_seconds: int, limits: Mapping[str, str]) -> tuple[str, str]:
+    """The timer of a job, and the service that it starts.
+
+    A deploy stops the timer and never the service: a run that has begun ends with the release it began with.
+    """
+    release = runtime.release
+    app = release.app
+    settings: dict[str, str | list[str]] = {
+        "Type": "exec",
+        "ExecStart": f"{release.path}/job-run {job.name} {job.overlap} {job.timeout_seconds}",
+        "ExecStopPost": f"+{release.path}/job-ended {job.name} {job.overlap}",
+        "SuccessExitStatus": str(JOB_LEFT_OUT),
+        "SyslogIdentifier": f"{app.name}.{job.name}.1",
+        "KillMode": "mixed",
+        "TimeoutStopSec": str(stop_seconds),
+        # Holds the lock of a job, also between two releases.
+        "RuntimeDirectory": f"{app.name}/jobs",
+        "RuntimeDirectoryMode": "0700",
+        "RuntimeDirectoryPreserve": "yes",
+        **limits,
+        **runtime.service(),
+    }
+    timer = {
+        "OnCalendar": job.calendar,
+        "AccuracySec": "1s",
+        # What was due while the machine was off, or while one release took over from another, runs then.
+        "Persistent": "yes",
+    }
+    return (
+        f"{_head(release, job.name)}\n[Timer]\n{lines(timer)}",
+        f"{_head(release, job.name, *_ONLINE, part_of_app=False)}\n[Service]\n{lines(settings)}",
+    )
+
+
+def job_run(release: Release) -> str:
+    """The program of a run of a job: ``job-run NAME OVERLAP SECONDS``."""
+    return f"""\
+#!/bin/sh
+exec 9>>"{release.app.run}/jobs/$1.lock"
+if [ "$2" = wait ]; then
+    flock 9
+elif ! flock --nonblock 9; then
+    echo "left out: the run before is still going on"
+    exit {JOB_LEFT_OUT}
+fi
+# SIGTERM goes to the program alone, not to those that it has started.
+exec timeout --foreground --kill-after={_JOB_KILL_SECONDS} "$3" "{release.bin}/$1"
+"""
+
+
+def job_ended(release: Release) -> str:
+    """What systemd runs as root after each run of a job: ``job-ended NAME OVERLAP``. It keeps the result."""
+    app = release.app
+    timer = app.unit("$1", 1, release.id, kind="timer")
+    return f"""\
+#!/bin/sh
+mkdir -p {app.jobs}
+printf '{{"release": "%s", "result": "%s", "status": "%s", "ended": %s}}\\n' \
+    {release.id} "$SERVICE_RESULT" "$EXIT_STATUS" "$(date +%s)" >"{app.jobs}/.$1" && mv "{app.jobs}/.$1" "{app.jobs}/$1"
+if [ "$2" = skip ]; then
+    # A timer starts at once what came due meanwhile, unless it begins anew.
+    touch "{app.timer_stamps}/stamp-{timer}"
+    systemctl --no-block try-restart "{timer}"
+fi
+"""
 
 
 def boot_unit(app: App) -> str:
@@ -159,26 +295,14 @@ ConditionPathExists={app.current}/units
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/bin/sh -c 'cd {app.current}/units && exec systemctl start --no-block -- *.service'
+# Not what stands in a folder of its own: timers start that.
+ExecStart=/bin/sh -c 'cd {app.current}/units && ls -p | grep -v / | xargs -r systemctl start --no-block --'
 
 [Install]
 WantedBy=multi-user.target
 """
 
 
-def gunicorn_settings(release: Release, *, workers: int) -> str:
-    return _GUNICORN_SETTINGS.format(socket=release.socket, workers=workers)
-
-
-def web_launcher(release: Release, entry_point: str) -> str:
-    """The program of a web instance. It execs, so that signals reach gunicorn and not a shell."""
-    quoted = "'" + entry_point.replace("'", "'\\''") + "'"
-    return f"""\
-#!/bin/sh
-exec {release.venv}/bin/gunicorn --config {release.path}/gunicorn.conf.py {quoted}
-"""
-
-
 def web_concurrency(*, cores: int, memory_mb: int) -> int:
-    """How many gunicorn workers when WEB_CONCURRENCY is not set: min(2 × cores + 1, memory / 256 MB), at least 1."""
+    """How many workers when WEB_CONCURRENCY is not set: min(2 × cores + 1, memory / 256 MB), at least 1."""
     return max(1, min(2 * cores + 1, memory_mb // 256))

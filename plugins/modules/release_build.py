@@ -73,6 +73,11 @@ first:
       app was removed and its data kept.
   type: bool
   returned: success
+release_commands:
+  description: The release phase of the Procfile, if it has one.
+  type: list
+  elements: str
+  returned: when C(state) is V(built)
 summary:
   description: What was done, for people.
   type: str
@@ -142,10 +147,12 @@ def _build(this: phase.Phase, lock) -> dict:
     repository, request = _request(this)
     live, chosen = _existing(this, request)
     left = instances.leftovers(app, keep={chosen.id} if chosen else set())
-    instances.end(app, left)
+    # Files of what has ended by itself are none of a person's business.
+    ended = set(left) & set(instances.running(app)) if left else set()
+    ended -= set(instances.end(app, left))
     first = _is_first(this, events)
     if live and instances.is_serving(app.release(live.id)):
-        return _is_live(live, changed=bool(left))
+        return _is_live(live, changed=bool(ended))
     if chosen:
         built, how = chosen, "built before"
     else:
@@ -161,6 +168,7 @@ def _build(this: phase.Phase, lock) -> dict:
         "changed": True,
         "first": first,
         "release": built.public(),
+        "release_commands": [built.release_command] if built.release_command else [],
         "summary": f"{built.title} {built.subject}; {how}, Python {built.python}",
         **({"diff": _diff(this, request)} if this.module._diff else {}),
     }

@@ -74,6 +74,7 @@ def _remove(this: phase.Phase, paths: list, users: list[str]) -> None:
     if not this.options["data"] and history.was_live(history.read(app.history)):
         files.write(app.initialised, "")
     names = [*instances.running(app), *(path.name for path in app.unit_files.glob(app.unit_glob))]
+    systemd.stop(sorted(set(names)))
     instances.end(app, sorted(set(names)))
     (app.unit_files / app.boot_unit).unlink(missing_ok=True)
     systemd.systemctl("daemon-reload")

@@ -79,6 +79,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     phase,
     probe,
     systemd,
+    watching,
 )
 
 OPTIONS = {**health.OPTIONS, "attempts": {"type": "int", "default": 10}}
@@ -131,14 +132,19 @@ def _live(this: phase.Phase, events: list[history.Event]) -> dict | None:
 def _health(this: phase.Phase) -> str:
     live = this.app.live()
     assert live is not None
-    fault = instances.process_fault(instances.web_unit(live), restarts_allowed=True)
-    return fault or probe.ask(live.socket, health.expectation(this.options)) or "ok"
+    units = [*live.web_units(), *live.worker_units()]
+    _unit, fault = watching.process_fault(units, restarts_allowed=True)
+    if fault or not live.web_units():
+        return fault or "ok"
+    return probe.ask(live.socket, health.expectation(this.options)) or "ok"
 
 
 def _instances(this: phase.Phase) -> list[dict]:
     live = this.app.live_id()
     found = []
     for name, unit in sorted(instances.running(this.app).items()):
+        if unit.kind != "service":
+            continue
         state = systemd.show(name, "ActiveState", "NRestarts")
         memory = sum(map(systemd.proportional_kb, systemd.processes(name))) >> 10
         found.append(

@@ -86,6 +86,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     phase,
     readiness,
     undo,
+    watching,
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import Release
@@ -116,7 +117,7 @@ def work(this: phase.Phase) -> dict:
                 done["summary"] = readiness.make_ready(this, release, found)
                 # Who interrupts a run while the release starts does not want it to go live a moment later.
                 this.require_controller()
-        elif not instances.is_serving(release):
+        elif not instances.is_answering(release):
             raise PhaseError(f"release {release.id} is not running on this host", advice="Run the playbook again.")
         return _switch(this, lock, release, found)
 
@@ -131,7 +132,8 @@ def _switch(this: phase.Phase, lock: lease.Lock, release: Release, found: manife
         this.record(change, found)
     live_seconds = this.seconds
     try:
-        instances.watch(release, health.expectation(options), seconds=options["watch_seconds"])
+        instances.start_work(release)
+        watching.watch(release, health.expectation(options), seconds=options["watch_seconds"])
     except PhaseError as error:
         # At once: users must not wait for the controller.
         undo.undo(this, lock, error.message)

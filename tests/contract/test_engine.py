@@ -28,17 +28,19 @@ LONG = {"callback/release_log.py": "one class, since Ansible calls a method of i
 LAYERS = [
     # Names, texts and pure decisions.
     ["errors", "layout", "envfile", "files", "git_messages", "uv_messages", "probe", "urls"],
+    ["procfile", "ports"],
+    ["formation", "servers"],
     ["command", "python_version", "requirements_files", "package_index", "large_files"],
     ["pipfile_lock", "poetry_lock", "debian", "pythons"],
-    ["dependencies", "procfile", "wsgi", "history", "units", "health", "settings"],
+    ["dependencies", "wsgi", "history", "units", "health", "settings"],
     ["calendars", "dotenv", "database_parts", "flx", "shared_paths"],
     ["app_json"],
     ["installation"],
     # What one part of the host is like.
     ["systemd", "journal", "manifest", "lease", "nginx", "sqlite_file"],
-    ["account", "instances", "phase"],
+    ["account", "instances", "phase", "watching"],
     # Parts of a phase.
-    ["source", "finish", "undo", "virtualenv", "preparation", "readiness"],
+    ["source", "finish", "undo", "virtualenv", "preparation", "readiness", "processes"],
     ["build", "inputs"],
 ]
 #: Pure decisions: they read what they are given, and start no program.
@@ -57,6 +59,9 @@ PURE = [
     "dependencies",
     "installation",
     "procfile",
+    "ports",
+    "formation",
+    "servers",
     "wsgi",
     "history",
     "units",

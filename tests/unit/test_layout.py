@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from ansible_collections.baremetal.flask.plugins.module_utils import layout
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import (
     APP_NAME,
     PROCESS_TYPE,
@@ -46,6 +47,8 @@ def test_users_and_groups_fit_into_what_debian_allows(app):
 def test_unit_name_can_be_read_back(app, process, number, release_id):
     name = app.unit(process, number, release_id)
     assert Unit.parse(name) == Unit(process, number, release_id)
+    timer = app.unit(process, number, release_id, kind="timer")
+    assert Unit.parse(timer) == Unit(process, number, release_id, kind="timer")
     assert fnmatch.fnmatchcase(name, app.unit_glob)
     # The longest that a unit's name may be.
     assert len(name) <= 255
@@ -121,3 +124,20 @@ def test_units_of_a_release_are_those_in_its_folder(tmp_path):
         (release.units / app.unit(process, 1, ID)).touch()
     (release.units / "notes.txt").touch()
     assert release.unit_names() == [app.unit("web", 1, ID), app.unit("worker", 1, ID)]
+
+
+def test_units_by_what_they_are_for(tmp_path):
+    app = App("shop", base=tmp_path)
+    release = app.release(ID)
+    web, worker, tidy = (app.unit(name, 1, ID) for name in ("web", "worker", "tidy"))
+    proxy = [app.unit(layout.PROXY, 1, ID, kind=kind) for kind in ("service", "socket")]
+    timer = app.unit("tidy", 1, ID, kind="timer")
+    release.jobs.mkdir(parents=True)
+    for name in (web, worker, *proxy, timer):
+        (release.units / name).touch()
+    (release.jobs / tidy).touch()
+    assert release.web_units() == [web, *proxy]
+    assert release.worker_units() == [worker]
+    assert (release.timers(), release.job_units()) == ([timer], [tidy])
+    assert set(release.unit_names()) == {web, worker, *proxy, timer}, "what runs while it is live"
+    assert set(release.all_units()) == {web, worker, *proxy, timer, tidy}

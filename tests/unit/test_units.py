@@ -1,18 +1,23 @@
 # Copyright: baremetal.flask contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What systemd, gunicorn and the shell are given to run a release, and what they say to it."""
+"""What systemd and the shell are given to run a release, and what they say to it."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.baremetal.flask.plugins.module_utils import units
+from ansible_collections.baremetal.flask.plugins.module_utils.formation import Job
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
-from ansible_collections.baremetal.flask.plugins.module_utils.units import Runtime
+from ansible_collections.baremetal.flask.plugins.module_utils.units import Instance, Runtime
 
 ID = "e1ca3a1f00aa-1b2c3d4e"
 EXPECTED = Path(__file__).with_name("expected")
@@ -29,19 +34,54 @@ def needs(program: str) -> None:
         pytest.skip(f"{program} is not on this machine")
 
 
-@pytest.fixture
-def installed(tmp_path: Path) -> list[Path]:
+WEB = Instance("web", notify=True)
+WORKER = Instance("worker", 2, stop_seconds=300, limits={"MemoryMax": "512M", "CPUQuota": "50%"})
+BEHIND_PROXY = Instance("web", port=21007)
+TIDY = Job("tidy", "flask tidy", "Mon *-*-* 04:30:00", timeout_seconds=600)
+
+
+def texts(app: App) -> dict[str, str]:
+    """Every kind of unit, by its name on a host."""
+    own = runtime(app, "lib")
+    timer, service = units.job_units(own, TIDY, stop_seconds=300, limits={"TasksMax": "64"})
+    return {
+        app.unit("web", 1, ID): units.instance_unit(own, WEB),
+        app.unit("worker", 2, ID): units.instance_unit(own, WORKER),
+        app.unit("tidy", 1, ID, kind="timer"): timer,
+        app.unit("tidy", 1, ID): service,
+        app.boot_unit: units.boot_unit(app),
+    }
+
+
+def texts_behind_proxy(app: App) -> dict[str, str]:
+    own = runtime(app)
+    return {app.unit("web", 1, ID): units.instance_unit(own, BEHIND_PROXY), **units.proxy_units(own, 21007)}
+
+
+@pytest.fixture(params=[texts, texts_behind_proxy], ids=["socket", "port"])
+def installed(request: pytest.FixtureRequest) -> Iterator[list[Path]]:
     """The unit files of an app whose programs are there: what systemd is asked about."""
-    app = App("shop", base=tmp_path)
+    # pytest's own folders may be too deep for the path of a socket, which the kernel limits to 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="app-", dir="/tmp") as base:
+        yield lay(App("shop", base=Path(base)), request.param)
+
+
+def lay(app: App, made: Callable[[App], dict[str, str]]) -> list[Path]:
     release = app.release(ID)
     release.bin.mkdir(parents=True)
-    (release.bin / "web").write_text(units.web_launcher(release, "shop:app"))
-    (release.bin / "web").chmod(0o755)
+    for program in (
+        release.bin / "web",
+        release.bin / "worker",
+        *(release.path / name for name in ("job-run", "job-ended")),
+    ):
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
     app.unit_files.mkdir(parents=True)
-    texts = {app.unit("web", 1, ID): units.web_unit(runtime(app, "lib")), app.boot_unit: units.boot_unit(app)}
-    for name, text in texts.items():
+    # In the name of a file, systemd-analyze takes a colon for something else.
+    found = {name.replace(":", "-"): text.replace(":proxy", "-proxy") for name, text in made(app).items()}
+    for name, text in found.items():
         (app.unit_files / name).write_text(text)
-    return [app.unit_files / name for name in texts]
+    return [app.unit_files / name for name in found]
 
 
 # --- units ------------------------------------------------------------------------------------------------------------
@@ -49,11 +89,15 @@ def installed(tmp_path: Path) -> list[Path]:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("web.service", units.web_unit(runtime(SHOP, "lib"))), ("boot.service", units.boot_unit(SHOP))],
+    [
+        *((name.replace(f".{ID}", ""), text) for name, text in texts(SHOP).items()),
+        *((f"port.{name.replace(f'.{ID}', '')}", text) for name, text in texts_behind_proxy(SHOP).items()),
+    ],
+    ids=lambda value: value if "\n" not in value else "",
 )
 def test_unit_is_the_one_expected(name, text):
     """A change here restarts every app that is deployed after an upgrade: it should be meant, and read as a diff."""
-    assert text == (EXPECTED / name).read_text()
+    assert text == (EXPECTED / name.replace(":", "-")).read_text()
 
 
 def test_units_are_good_in_the_eyes_of_systemd(installed):
@@ -76,8 +120,9 @@ def test_systemd_would_have_found_a_mistake(installed):
 
 def test_exposure_of_an_app_is_small(installed):
     needs("systemd-analyze")
+    services = [path for path in installed if path.suffix == ".service" and path.name != "shop.service"]
     done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", installed[0]],
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", *services],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if "unrecognized option" in done.stderr:
@@ -86,9 +131,9 @@ def test_exposure_of_an_app_is_small(installed):
 
 
 def test_import_paths_are_set_only_where_there_are_some():
-    assert "PYTHONPATH" not in units.web_unit(runtime(SHOP))
-    assert f"PYTHONPATH=/srv/shop/releases/{ID}/lib:/srv/shop/releases/{ID}/src/src\n" in units.web_unit(
-        runtime(SHOP, "lib", "src/src")
+    assert "PYTHONPATH" not in units.instance_unit(runtime(SHOP), WEB)
+    assert f"PYTHONPATH=/srv/shop/releases/{ID}/lib:/srv/shop/releases/{ID}/src/src\n" in units.instance_unit(
+        runtime(SHOP, "lib", "src/src"), WEB
     )
 
 
@@ -100,7 +145,7 @@ def test_inventory_wins_over_the_platform():
 def test_one_off_commands_run_in_the_same_sandbox():
     service = runtime(SHOP).service()
     assert {name: service[name] for name in units.HARDENING} == units.HARDENING
-    text = units.web_unit(runtime(SHOP))
+    text = units.instance_unit(runtime(SHOP), WEB)
     assert all(line in text.splitlines() for line in units.lines(service).splitlines())
 
 
@@ -108,59 +153,80 @@ def test_lists_become_a_line_for_each():
     assert units.lines({"A": "1", "B": ["2", "3"]}) == "A=1\nB=2\nB=3\n"
 
 
-# --- the launcher -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("instance", [WEB, BEHIND_PROXY], ids=["socket", "port"])
+def test_only_a_web_instance_has_the_folder_of_the_socket(instance):
+    """A folder of several units goes with the first of them that ends."""
+    text = units.instance_unit(runtime(SHOP), instance)
+    assert ("RuntimeDirectory=" in text) is (instance.port == 0)
+    assert "RuntimeDirectory=" not in units.instance_unit(runtime(SHOP), WORKER)
 
 
-@pytest.mark.parametrize("entry_point", ["shop:app", "shop:create_app('production')", 'a:f("$HOME `id` \\\\")'])
-def test_launcher_becomes_gunicorn_with_the_entry_point_as_one_word(tmp_path, entry_point):
+def test_a_job_s_run_outlives_the_app_s_units():
+    """What stops the units of an app must not reach a run in progress."""
+    timer, service = units.job_units(runtime(SHOP), TIDY, stop_seconds=300, limits={})
+    assert "PartOf=shop.service\n" in timer
+    assert "PartOf=" not in service
+
+
+# --- jobs, for real ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[..., subprocess.Popen]:
+    """Starts a run of a job with this line of shell."""
     release = App("shop", base=tmp_path).release(ID)
-    program = release.venv / "bin/gunicorn"
-    program.parent.mkdir(parents=True)
-    program.write_text('#!/bin/sh\necho $$\nprintf "%s\\n" "$@"\n')
-    program.chmod(0o755)
-    launcher = tmp_path / "web"
-    launcher.write_text(units.web_launcher(release, entry_point))
-    launcher.chmod(0o755)
-    with subprocess.Popen([launcher], stdout=subprocess.PIPE, text=True) as process:
-        pid, *words = process.communicate()[0].splitlines()
-    assert int(pid) == process.pid, "a shell that stays between systemd and gunicorn keeps the signals"
-    assert words == ["--config", f"{release.path}/gunicorn.conf.py", entry_point]
+    release.bin.mkdir(parents=True)
+    release.app.run.joinpath("jobs").mkdir(parents=True)
+    script = tmp_path / "job-run"
+    script.write_text(units.job_run(release))
+    script.chmod(0o755)
+
+    def run(command: str, overlap: str = "skip", seconds: int = 60) -> subprocess.Popen:
+        (release.bin / "tidy").write_text(f"#!/bin/sh\n{command}\n")
+        (release.bin / "tidy").chmod(0o755)
+        return subprocess.Popen([script, "tidy", overlap, str(seconds)], stdout=subprocess.PIPE, text=True)
+
+    return run
 
 
-# --- gunicorn's settings ----------------------------------------------------------------------------------------------
+def test_second_run_is_left_out_or_comes_after_the_first(job):
+    first = job("echo began; sleep 1; echo ended")
+    assert first.stdout.readline() == "began\n"
+    skipped = job("echo never")
+    told = skipped.communicate(timeout=5)[0]
+    assert (skipped.returncode, told) == (units.JOB_LEFT_OUT, "left out: the run before is still going on\n")
+    waiting = job("echo after", overlap="wait")
+    assert first.poll() is None
+    assert waiting.communicate(timeout=5)[0] == "after\n"
+    assert first.poll() == 0
 
 
-def settings(monkeypatch: pytest.MonkeyPatch, **env: str) -> dict[str, object]:
-    for name in ("WEB_CONCURRENCY", "WEB_THREADS", "WEB_TIMEOUT"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in env.items():
-        monkeypatch.setenv(name, value)
-    found: dict[str, object] = {}
-    exec(units.gunicorn_settings(SHOP.release(ID), workers=3), found)
-    return found
+def test_run_that_takes_too_long_is_ended(job):
+    late = job("exec sleep 30", seconds=1)
+    late.communicate(timeout=10)
+    assert late.returncode == units.JOB_LATE
 
 
-def test_gunicorn_listens_on_the_release_s_own_socket(monkeypatch):
-    assert settings(monkeypatch)["bind"] == f"unix:/run/shop/{ID}/web.sock"
+def test_result_of_a_run_is_told(job):
+    assert job("exit 3").wait(5) == 3
 
 
 @pytest.mark.parametrize(
-    ("env", "expected"),
-    [
-        ({}, (3, 8, 60)),
-        ({"WEB_CONCURRENCY": "7", "WEB_THREADS": "1", "WEB_TIMEOUT": "5"}, (7, 1, 5)),
-        ({"WEB_CONCURRENCY": "", "WEB_THREADS": "", "WEB_TIMEOUT": ""}, (3, 8, 60)),
-    ],
+    ("result", "status"), [("success", "0"), ("exit-code", "1"), ("signal", "TERM"), ("exit-code", "75")]
 )
-def test_variables_decide_about_workers(monkeypatch, env, expected):
-    found = settings(monkeypatch, **env)
-    assert (found["workers"], found["threads"], found["timeout"]) == expected
+def test_result_is_kept_as_json(tmp_path, result, status):
+    release = App("shop", base=tmp_path).release(ID)
+    script = tmp_path / "job-ended"
+    script.write_text(units.job_ended(release))
+    env = {"PATH": "/usr/bin:/bin", "SERVICE_RESULT": result, "EXIT_STATUS": status}
+    subprocess.run(["/bin/sh", script, "tidy", "wait"], env=env, check=True)
+    kept = json.loads((release.app.jobs / "tidy").read_text())
+    assert abs(kept.pop("ended") - time.time()) < 10
+    assert kept == {"release": ID, "result": result, "status": status}
+    assert [path.name for path in release.app.jobs.iterdir()] == ["tidy"]
 
 
-def test_systemd_waits_longer_for_the_end_than_gunicorn_does(monkeypatch):
-    text = units.web_unit(runtime(SHOP))
-    (stop,) = [int(line.partition("=")[2]) for line in text.splitlines() if line.startswith("TimeoutStopSec=")]
-    assert stop > settings(monkeypatch)["graceful_timeout"]
+# --- numbers ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,197 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""The app servers that a release can run with: what each needs installed, its command and its settings."""
+
+from __future__ import annotations
+
+import ast
+import shlex
+from pathlib import Path
+
+from ansible_collections.baremetal.flask.plugins.module_utils import procfile
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import Release
+
+GUNICORN = "gunicorn"
+#: The ``web`` command of the Procfile, on a port of its own.
+PROCFILE = "procfile"
+#: What ``flask_app_server`` may say; "" chooses.
+NAMES = ("", GUNICORN, "uwsgi", "waitress", "uvicorn", PROCFILE)
+WORKER_CLASSES = ("", "sync", "gthread", "gevent")
+#: The app's own settings for gunicorn, where gunicorn itself would look for them.
+GUNICORN_OWN = "gunicorn.conf.py"
+
+
+#: What is installed when the app's own requirements have no version of it.
+_REQUIREMENTS = {
+    GUNICORN: "gunicorn==27.0.1",
+    "uwsgi": "pyuwsgi==2.0.30.post1",
+    "waitress": "waitress==3.0.2",
+    "uvicorn": "uvicorn==0.54.0",
+    "gevent": "gevent==26.9.0",
+}
+#: The programs by which a Procfile's command is known to need one of them.
+_PROGRAMS = {GUNICORN: GUNICORN, "uwsgi": "uwsgi", "waitress-serve": "waitress", "uvicorn": "uvicorn"}
+
+#: Common to all servers: how many requests one worker takes at a time, and how long one may take.
+_THREADS, _SECONDS = "8", "60"
+
+_GUNICORN_HEAD = """\
+# Written by baremetal.flask for one release. Variables decide: WEB_CONCURRENCY, WEB_THREADS, WEB_TIMEOUT.
+import os
+
+workers = int(os.environ.get("WEB_CONCURRENCY") or {workers})
+threads = int(os.environ.get("WEB_THREADS") or {threads})
+worker_class = "gthread"
+timeout = int(os.environ.get("WEB_TIMEOUT") or {seconds})
+graceful_timeout = 30
+keepalive = 5
+# nginx keeps the access log.
+accesslog = None
+"""
+_GUNICORN_OWN = """\
+
+# The app's own settings win over those above.
+__file__ = {path!r}
+with open(__file__, encoding="utf-8") as _stream:
+    exec(compile(_stream.read(), __file__, "exec"))
+
+# What no app can know about the place where it runs wins over those.
+"""
+_GUNICORN_TAIL = """\
+bind = "unix:{socket}"
+# The folder of the socket decides who reaches it: the app and the web server.
+umask = 0
+chdir = {folder!r}
+worker_tmp_dir = "/dev/shm"
+control_socket_disable = True
+# Errors go to the journal.
+errorlog = "-"
+"""
+_GUNICORN_OVER_OWN = """\
+accesslog = "-" if accesslog else None
+# systemd is the supervisor, starts it as the app's user, and waits no longer than this for its end.
+daemon = reload = False
+user = group = pidfile = tmp_upload_dir = None
+graceful_timeout = min(graceful_timeout, 40)
+# nginx speaks plain HTTP to it, and another release must never share its socket.
+certfile = keyfile = None
+proxy_protocol = reuse_port = False
+check_config = print_config = False
+"""
+
+
+def choose(server: str, *, has_web: bool) -> str:
+    """The server of a release.
+
+    :param server: ``flask_app_server``.
+    :param has_web: the Procfile has a ``web`` command.
+    :raises PhaseError: when that command is asked for and there is none.
+    """
+    if server == PROCFILE and not has_web:
+        raise PhaseError(
+            "flask_app_server is 'procfile', and the app has no Procfile with a 'web' command",
+            advice="Add the line 'web: …' to a Procfile in the app's folder, or remove flask_app_server.",
+        )
+    return server or (PROCFILE if has_web else GUNICORN)
+
+
+def requirements(server: str, *, worker_class: str = "", web_command: str = "") -> list[str]:
+    """What the server needs besides the app's own requirements.
+
+    :param web_command: the Procfile's, when that is the server.
+    """
+    if server == PROCFILE:
+        known = _PROGRAMS.get(procfile.program(web_command))
+        return [_REQUIREMENTS[known]] if known else []
+    gevent = [_REQUIREMENTS["gevent"]] if server == GUNICORN and worker_class == "gevent" else []
+    return [_REQUIREMENTS[server], *gevent]
+
+
+def refuse(server: str, *, worker_class: str) -> None:
+    """
+    :raises PhaseError: for settings that contradict each other.
+    """
+    if worker_class and server != GUNICORN:
+        raise PhaseError(
+            f"flask_app_worker_class '{worker_class}' is for gunicorn, and this release runs with {server}",
+            advice="Remove flask_app_worker_class, or set flask_app_server: gunicorn.",
+        )
+
+
+def gunicorn_settings(release: Release, folder: Path, *, workers: int, worker_class: str = "") -> str:
+    """The settings file for gunicorn: ours, the app's own over them, and over those what the platform needs.
+
+    :param folder: the app's folder.
+    :param worker_class: ``flask_app_worker_class``; "" for the app's own choice.
+    """
+    own = folder / GUNICORN_OWN
+    text = _GUNICORN_HEAD.format(workers=workers, threads=_THREADS, seconds=_SECONDS)
+    text += _GUNICORN_OWN.format(path=str(own)) if own.is_file() else ""
+    text += _GUNICORN_TAIL.format(socket=release.socket, folder=str(folder))
+    text += _GUNICORN_OVER_OWN if own.is_file() else ""
+    return text + (f"worker_class = {worker_class!r}\n" if worker_class else "")
+
+
+def command(server: str, release: Release, entry_point: str) -> str:
+    """The line of shell that runs the server on the release's socket.
+
+    The numbers come from WEB_CONCURRENCY, WEB_THREADS and WEB_TIMEOUT, of which the first is always set.
+    """
+    socket, program = str(release.socket), f"{release.venv}/bin/"
+    threads, seconds = f'"${{WEB_THREADS:-{_THREADS}}}"', f'"${{WEB_TIMEOUT:-{_SECONDS}}}"'
+    if server == GUNICORN:
+        # GUNICORN_CMD_ARGS wins over a settings file, and nothing wins over the command line.
+        words = f"gunicorn --config {release.path}/gunicorn.conf.py --bind unix:{socket} {shlex.quote(entry_point)}"
+    elif server == "uwsgi":
+        words = (
+            f"uwsgi --master --need-app --die-on-term --lazy-apps --enable-threads --single-interpreter --strict "
+            f'--http-socket {socket} --chmod-socket=666 --processes "$WEB_CONCURRENCY" --threads {threads} '
+            f"--harakiri {seconds} --buffer-size 32768 --worker-reload-mercy 30 --disable-logging "
+            f"--module {shlex.quote(_importable(entry_point))}"
+        )
+    elif server == "waitress":
+        # One process: as many threads as the workers of another server have in all.
+        words = (
+            f"waitress-serve --unix-socket={socket} --unix-socket-perms=666 "
+            '--threads="$WAITRESS_THREADS" --ident= '
+            "--trusted-proxy=localhost --trusted-proxy-count=1 "
+            '--trusted-proxy-headers="x-forwarded-for x-forwarded-proto x-forwarded-host" '
+            f"{shlex.quote(_importable(entry_point))}"
+        )
+    else:
+        # Only the app and nginx reach the socket, so whoever speaks there is the proxy.
+        words = (
+            f'uvicorn --uds {socket} --workers "$WEB_CONCURRENCY" --no-access-log --no-server-header '
+            f"--forwarded-allow-ips='*' --timeout-graceful-shutdown 30 {shlex.quote(_importable(entry_point))}"
+        )
+    return program + words
+
+
+def defaults(server: str) -> dict[str, str]:
+    """Variables that the command needs besides, where they are not set; WEB_CONCURRENCY is."""
+    return {"WAITRESS_THREADS": f"$((WEB_CONCURRENCY * ${{WEB_THREADS:-{_THREADS}}}))"} if server == "waitress" else {}
+
+
+def _importable(entry_point: str) -> str:
+    """The name of the app for a server that cannot call a factory: that of our own module, which does."""
+    return "baremetal_flask_entry:app" if entry_point.endswith(")") else entry_point
+
+
+def entry_module(entry_point: str) -> str:
+    """A module ``baremetal_flask_entry`` that calls the factory of an entry point; "" where there is none to call.
+
+    :raises PhaseError: when the call is no valid Python.
+    """
+    if not entry_point.endswith(")"):
+        return ""
+    module, _colon, call = entry_point.partition(":")
+    try:
+        ast.parse(call, mode="eval")
+    except (SyntaxError, ValueError) as error:
+        raise PhaseError(
+            f"flask_app_wsgi '{entry_point}' does not end with a call in valid Python: {error}",
+            advice="Write it as in shop:create_app('production').",
+        ) from error
+    return f"# Written by baremetal.flask.\nfrom {module} import {call.partition('(')[0]}\n\napp = {call}\n"

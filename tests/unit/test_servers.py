@@ -1,0 +1,177 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which server runs, what it needs, and that an app's own settings are honoured and the platform's laid over them."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.baremetal.flask.plugins.module_utils import procfile, servers
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
+
+ID = "e1ca3a1f00aa-1b2c3d4e"
+RELEASE = App("shop").release(ID)
+
+# --- the choice -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("server", "has_web", "chosen"),
+    [
+        ("", False, "gunicorn"),
+        ("", True, "procfile"),
+        ("gunicorn", True, "gunicorn"),
+        ("uvicorn", False, "uvicorn"),
+        ("procfile", True, "procfile"),
+    ],
+)
+def test_choice(server, has_web, chosen):
+    assert servers.choose(server, has_web=has_web) == chosen
+
+
+def test_procfile_without_web_is_refused():
+    with pytest.raises(PhaseError, match="no Procfile with a 'web' command"):
+        servers.choose("procfile", has_web=False)
+
+
+@pytest.mark.parametrize(
+    ("server", "options", "names"),
+    [
+        ("gunicorn", {}, ["gunicorn"]),
+        ("gunicorn", {"worker_class": "gevent"}, ["gunicorn", "gevent"]),
+        ("uwsgi", {}, ["pyuwsgi"]),
+        ("waitress", {}, ["waitress"]),
+        ("uvicorn", {}, ["uvicorn"]),
+        ("procfile", {"web_command": "python server.py"}, []),
+        ("procfile", {"web_command": "A=b gunicorn app:app"}, ["gunicorn"]),
+        ("procfile", {"web_command": "waitress-serve --port=$PORT app:app"}, ["waitress"]),
+    ],
+)
+def test_what_is_installed_where_the_app_lacks_it(server, options, names):
+    found = servers.requirements(server, **options)
+    assert [line.partition("==")[0] for line in found] == names
+    assert all(line.partition("==")[2] for line in found), "pinned"
+
+
+def test_worker_class_of_another_server_is_refused():
+    servers.refuse("gunicorn", worker_class="gevent")
+    servers.refuse("uwsgi", worker_class="")
+    with pytest.raises(PhaseError, match="flask_app_worker_class 'gevent' is for gunicorn"):
+        servers.refuse("waitress", worker_class="gevent")
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("server", ["gunicorn", "uwsgi", "waitress", "uvicorn"])
+@pytest.mark.parametrize("entry_point", ["shop:app", "shop.web:create_app('a \"b\" $HOME `id`')"])
+def test_server_gets_its_socket_and_its_entry_point(tmp_path, server, entry_point):
+    """Run by a real shell, with a program in the server's place that tells what it was given."""
+    release = App("shop", base=tmp_path).release(ID)
+    command = servers.command(server, release, entry_point)
+    program = Path(shlex.split(command)[0])
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/usr/bin/env python3\nimport os, sys\nprint(os.getpid(), *sys.argv[1:], sep="\\n")\n')
+    program.chmod(0o755)
+    defaults = {"WEB_CONCURRENCY": "3", **servers.defaults(server)}
+    launcher = tmp_path / "web"
+    launcher.write_text(procfile.launcher(command, folder=tmp_path, defaults=defaults, plain=True))
+    launcher.chmod(0o755)
+    with subprocess.Popen([launcher], stdout=subprocess.PIPE, text=True) as process:
+        pid, *words = process.communicate()[0].splitlines()
+    assert int(pid) == process.pid, "a shell that stays between systemd and the server keeps the signals"
+    assert any(str(release.socket) in word for word in words)
+    calls = entry_point.endswith(")")
+    assert words[-1] == (entry_point if server == "gunicorn" or not calls else "baremetal_flask_entry:app")
+    if server == "waitress":
+        assert "--threads=24" in words
+    elif server != "gunicorn":
+        assert "3" in words
+
+
+def test_module_that_calls_a_factory():
+    assert servers.entry_module("shop:app") == ""
+    made = servers.entry_module("shop.web:create_app('production')")
+    assert "from shop.web import create_app\n\napp = create_app('production')\n" in made
+    with pytest.raises(PhaseError, match="flask_app_wsgi 'shop:create_app\\(x=\\)'"):
+        servers.entry_module("shop:create_app(x=)")
+
+
+# --- gunicorn's settings ----------------------------------------------------------------------------------------------
+
+
+def settings(monkeypatch, folder: Path, own: str | None = None, worker_class: str = "", **env: str) -> dict:
+    for name in ("WEB_CONCURRENCY", "WEB_THREADS", "WEB_TIMEOUT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    if own is not None:
+        (folder / "gunicorn.conf.py").write_text(own)
+    found: dict[str, object] = {}
+    exec(servers.gunicorn_settings(RELEASE, folder, workers=3, worker_class=worker_class), found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({}, (3, 8, 60)),
+        ({"WEB_CONCURRENCY": "7", "WEB_THREADS": "1", "WEB_TIMEOUT": "5"}, (7, 1, 5)),
+        ({"WEB_CONCURRENCY": "", "WEB_THREADS": "", "WEB_TIMEOUT": ""}, (3, 8, 60)),
+    ],
+)
+def test_variables_decide_about_workers(monkeypatch, tmp_path, env, expected):
+    found = settings(monkeypatch, tmp_path, **env)
+    assert (found["workers"], found["threads"], found["timeout"]) == expected
+    assert found["bind"] == f"unix:/run/shop/{ID}/web.sock"
+    assert found["worker_class"] == "gthread"
+
+
+#: All that an app may say there and that would break a platform.
+UNTIDY = """\
+import multiprocessing
+from pathlib import Path
+bind = "0.0.0.0:8000"
+daemon = True
+pidfile = "/var/run/shop.pid"
+reuse_port = True
+reload = True
+user = "nobody"
+umask = 0o077
+chdir = "/app"
+errorlog = "/var/log/shop/error.log"
+accesslog = "/var/log/shop/access.log"
+graceful_timeout = 600
+certfile = "/etc/ssl/shop.pem"
+control_socket_disable = False
+workers = 2
+worker_class = "sync"
+timeout = 33
+max_requests = 1000
+preload_app = True
+here = Path(__file__).parent
+def on_starting(server):
+    server.log.info("hello")
+"""
+
+
+def test_app_s_own_settings_are_honoured_and_the_platform_s_win(monkeypatch, tmp_path):
+    found = settings(monkeypatch, tmp_path, UNTIDY)
+    kept = ("workers", "worker_class", "timeout", "max_requests", "preload_app")
+    assert [found[name] for name in kept] == [2, "sync", 33, 1000, True]
+    assert callable(found["on_starting"])
+    assert found["here"] == tmp_path
+    assert found["bind"] == f"unix:/run/shop/{ID}/web.sock"
+    assert found["chdir"] == str(tmp_path)
+    assert not [name for name in ("daemon", "reuse_port", "reload", "pidfile", "user", "certfile") if found[name]]
+    assert (found["umask"], found["errorlog"], found["accesslog"], found["graceful_timeout"]) == (0, "-", "-", 40)
+    assert found["control_socket_disable"] is True
+
+
+def test_inventory_wins_over_the_app_s_own_worker_class(monkeypatch, tmp_path):
+    assert settings(monkeypatch, tmp_path, "worker_class = 'sync'", worker_class="gevent")["worker_class"] == "gevent"
