@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils import files
+from ansible_collections.baremetal.flask.plugins.module_utils import files, nginx_text
 from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandError, run
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
@@ -28,36 +28,14 @@ LOGS = Path("/var/log/nginx")
 #: Says that files were changed which the running nginx has not read. Gone after a boot, like the nginx that runs.
 UNREAD = Path("/run/nginx-configuration-unread")
 USER = "www-data"
-
-#: Lines of configuration that end in this comment are left out on a host without IPv6.
-IPV6_MARK = "# with ipv6"
+#: Files of names and hashed passwords: nobody but nginx may read them.
+USERS_SUFFIX = ".users"
 
 # Gives /etc/nginx and the folders of its logs other contents for one program only: mounts of a mount namespace of its
 # own are seen by nobody else and end with it. The words after the script are data, never part of it.
 _INSTEAD = 'mount --bind "$1" "$2" && { [ ! -d "$4" ] || mount --bind "$3" "$4"; } && exec nginx -t'
 
-# nginx built by Debian writes the same message in two forms, the second when its log is the standard error.
-_COMPLAINT = re.compile(
-    r"^(?:nginx: \[(?P<level>\w+)\] |[\d/]+ [\d:]+ \[(?P<logged>\w+)\] \d+#\d+: )"
-    r"(?P<text>.*?)(?: in (?P<file>/\S+?):(?P<line>\d+))?$",
-    flags=re.MULTILINE,
-)
-_NAME_CONFLICT = re.compile(r'conflicting server name "(?P<name>[^"]*)" on (?P<address>\S+), ignored')
-
 Contents = Mapping[Path, str | None]
-
-
-@dataclass(frozen=True)
-class Complaint:
-    """One message of nginx about its configuration."""
-
-    level: str
-    text: str
-    file: str = ""
-    line: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.file} line {self.line}: {self.text}" if self.file else self.text
 
 
 @dataclass(frozen=True)
@@ -70,38 +48,6 @@ class Process:
 
 
 # --- pure decisions ---------------------------------------------------------------------------------------------------
-
-
-def complaints(output: str) -> list[Complaint]:
-    """Messages in the output of ``nginx -t``, in order."""
-    return [
-        Complaint(match["level"] or match["logged"], match["text"], match["file"] or "", int(match["line"] or 0))
-        for match in _COMPLAINT.finditer(output)
-    ]
-
-
-def refusal(found: Sequence[Complaint], *, before: Sequence[Complaint] = ()) -> Complaint | None:
-    """The complaint for which a configuration must not go live, if there is one.
-
-    A name that two apps claim is only a warning to nginx, which then ignores one of the two: to us it is an error,
-    unless it was there before.
-    """
-    for complaint in found:
-        if complaint.level in ("emerg", "alert", "crit", "error"):
-            return complaint
-    old = {complaint.text for complaint in before}
-    return next((each for each in found if _NAME_CONFLICT.search(each.text) and each.text not in old), None)
-
-
-def conflicting_name(complaint: Complaint) -> str:
-    """The server name that two servers claim, when a complaint is about that."""
-    match = _NAME_CONFLICT.search(complaint.text)
-    return match["name"] if match else ""
-
-
-def without_ipv6(content: str) -> str:
-    """Leave out the lines that are only for hosts with IPv6."""
-    return "".join(line for line in content.splitlines(keepends=True) if not line.rstrip().endswith(IPV6_MARK))
 
 
 def changes(*, current: Contents, desired: Contents) -> dict[Path, str | None]:
@@ -121,6 +67,16 @@ def needs_reload(workers: Iterable[Process], *, gids: Iterable[int]) -> bool:
 def installed() -> bool:
     """Whether nginx is there at all."""
     return Path("/usr/sbin/nginx").exists()
+
+
+def features() -> nginx_text.Features:
+    """What decides which lines of the configuration this host gets."""
+    found = nginx_text.versions(run(["nginx", "-V"])) if installed() else None
+    if found is None:
+        lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
+        release = next((line.split("=", 1)[1].strip('"') for line in lines if line.startswith("VERSION_ID=")), "")
+        found = nginx_text.OF_DEBIAN.get(release) or nginx_text.OF_DEBIAN[max(nginx_text.OF_DEBIAN)]
+    return nginx_text.Features(ipv6=has_ipv6(), nginx=found[0], openssl=found[1])
 
 
 def has_ipv6() -> bool:
@@ -156,16 +112,24 @@ def apply(contents: Contents, *, below: Path = Path("/")) -> None:
             files.point(place, content.removeprefix("\0symbolic link to "))
         else:
             place.parent.mkdir(parents=True, exist_ok=True)
-            files.write(place, content)
+            files.write(place, content, mode=0o640 if place.suffix == USERS_SUFFIX else 0o644)
+            if place.suffix == USERS_SUFFIX:
+                shutil.chown(place, group=USER)
 
 
-def test(contents: Contents) -> list[Complaint]:
+def test(contents: Contents) -> list[nginx_text.Complaint]:
     """Let nginx judge the whole configuration as it would be with these contents; the live files are not touched.
+
+    A certificate that does not exist yet is no reason to refuse: only nginx itself needs it, when it reads the files.
 
     :returns: everything nginx said. An error among it means that nginx would not start.
     :raises PhaseError: when the test itself cannot be made.
     """
-    inside = {path: content for path, content in contents.items() if path.is_relative_to(CONFIGURATION)}
+    inside = {
+        path: None if content is None else nginx_text.without_certificates(content, _missing_certificates(content))
+        for path, content in contents.items()
+        if path.is_relative_to(CONFIGURATION)
+    }
     with tempfile.TemporaryDirectory(prefix="nginx-candidate-", dir="/run") as folder:
         candidate, logs = Path(folder, "etc/nginx"), Path(folder, "logs")
         shutil.copytree(CONFIGURATION, candidate, symlinks=True)
@@ -178,7 +142,11 @@ def test(contents: Contents) -> list[Complaint]:
         raise PhaseError(
             "nginx's configuration cannot be tested", log=output.splitlines(), log_title="output of nginx -t"
         )
-    return complaints(output)
+    return nginx_text.complaints(output)
+
+
+def _missing_certificates(content: str) -> set[str]:
+    return {path for path in nginx_text.certificates(content) if not Path(path).is_file()}
 
 
 def _copy_folders(source: Path, target: Path) -> None:

@@ -32,7 +32,13 @@ options:
       content:
         description:
           - What the file holds. Required unless it is to be absent.
-          - A line that ends in C(# with ipv6) is left out on a host without IPv6.
+          - A line that ends in C(# with ipv6), C(# with nginx >= 1.25.1), C(# with nginx < 1.25.1) or
+            C(# with openssl >= 3.5) is left out on other hosts.
+        type: str
+      users:
+        description:
+          - Names and passwords of a file for HTTP basic authentication, instead of a content, as JSON in base64.
+          - The file holds hashes; only nginx can read it. Its name ends in C(.users).
         type: str
       state:
         description: Whether the file is there.
@@ -99,12 +105,14 @@ action:
   choices: ['', reloaded, started]
 """
 
+import base64
+import json
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.flask.plugins.module_utils import files, nginx
+from ansible_collections.baremetal.flask.plugins.module_utils import files, nginx, nginx_text, password_file
 from ansible_collections.baremetal.flask.plugins.module_utils.command import run
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
@@ -116,9 +124,11 @@ ARGUMENTS = {
         "options": {
             "path": {"type": "path", "required": True},
             "content": {"type": "str"},
+            "users": {"type": "str", "no_log": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
-        "required_if": [("state", "present", ("content",))],
+        "required_if": [("state", "present", ("content", "users"), True)],
+        "mutually_exclusive": [("content", "users")],
     },
     "groups": {"type": "list", "elements": "str", "default": []},
 }
@@ -139,7 +149,7 @@ def ensure(wanted: list[dict[str, Any]], *, groups: list[str], check_mode: bool)
 
     :raises PhaseError: when nginx refuses the configuration; the host is then as it was.
     """
-    contents = desired(wanted, ipv6=nginx.has_ipv6())
+    contents = desired(wanted, features=nginx.features())
     current = nginx.read(contents)
     changed = nginx.changes(current=current, desired=contents)
     absent_groups = nginx.missing_groups(groups)
@@ -165,7 +175,7 @@ def ensure(wanted: list[dict[str, Any]], *, groups: list[str], check_mode: bool)
     }
 
 
-def desired(wanted: list[dict[str, Any]], *, ipv6: bool) -> dict[Path, str | None]:
+def desired(wanted: list[dict[str, Any]], *, features: nginx_text.Features) -> dict[Path, str | None]:
     """What each file should hold.
 
     :raises PhaseError: when a path is none of nginx's.
@@ -175,9 +185,20 @@ def desired(wanted: list[dict[str, Any]], *, ipv6: bool) -> dict[Path, str | Non
         path = Path(file["path"])
         if ".." in path.parts or not any(path.is_relative_to(place) for place in (nginx.CONFIGURATION, nginx.DROP_INS)):
             raise PhaseError(f"{path} is not below {nginx.CONFIGURATION} or {nginx.DROP_INS}")
-        text = file["content"] if file["state"] == "present" else None
-        contents[path] = text if text is None or ipv6 else nginx.without_ipv6(text)
+        if file["state"] == "absent":
+            contents[path] = None
+        elif file["content"] is not None:
+            contents[path] = nginx_text.fitting(file["content"], features)
+        else:
+            contents[path] = passwords(path, file["users"])
     return contents
+
+
+def passwords(path: Path, encoded: str) -> str:
+    """What a file of users should hold: the lines that it has, where their passwords are right."""
+    old = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    users = json.loads(base64.b64decode(encoded))
+    return password_file.render({name: str(password) for name, password in users.items()}, old=old)
 
 
 def judge(changed: nginx.Contents) -> None:
@@ -186,20 +207,20 @@ def judge(changed: nginx.Contents) -> None:
     :raises PhaseError: with file, line and nginx's own words.
     """
     found = nginx.test(changed)
-    suspect = nginx.refusal(found)
+    suspect = nginx_text.refusal(found)
     if suspect is None:
         return
     before = nginx.test({})
-    old = nginx.refusal([each for each in before if each.level != "warn"])
+    old = nginx_text.refusal([each for each in before if each.level != "warn"])
     if old is not None:
         raise PhaseError(
             f"nginx's configuration on this host is broken already: {old}",
             advice="Correct that file on the host first; nothing was changed.",
         )
-    suspect = nginx.refusal(found, before=before)
+    suspect = nginx_text.refusal(found, before=before)
     if suspect is None:
         return
-    name = nginx.conflicting_name(suspect)
+    name = nginx_text.conflicting_name(suspect)
     if name:
         others = ", ".join(nginx.claimants(name, changed)) or "another server of nginx"
         raise PhaseError(f"the name {name} is served already by {others}; nothing was changed")
@@ -253,7 +274,10 @@ def put(contents: nginx.Contents) -> None:
 def difference(path: Path, *, before: str | None, after: str | None) -> dict[str, str]:
     """Before and after of a file, as Ansible shows them."""
     header = {"before_header": str(path), "after_header": str(path)}
-    return {**header, "before": (before or "").lstrip("\0"), "after": after or ""}
+    texts = {"before": (before or "").lstrip("\0"), "after": after or ""}
+    if path.suffix == nginx.USERS_SUFFIX:
+        texts = {when: password_file.names(text) for when, text in texts.items()}
+    return header | texts
 
 
 if __name__ == "__main__":

@@ -27,7 +27,18 @@ LONG = {"callback/release_log.py": "one class, since Ansible calls a method of i
 #: A file imports only from layers above its own in this list. New files have to be given a place.
 LAYERS = [
     # Names, texts and pure decisions.
-    ["errors", "layout", "envfile", "files", "git_messages", "uv_messages", "probe", "urls"],
+    [
+        "errors",
+        "layout",
+        "envfile",
+        "files",
+        "git_messages",
+        "uv_messages",
+        "probe",
+        "urls",
+        "nginx_text",
+        "password_file",
+    ],
     ["procfile", "ports"],
     ["formation", "servers"],
     ["command", "python_version", "requirements_files", "package_index", "large_files"],
@@ -46,6 +57,7 @@ LAYERS = [
 #: Pure decisions: they read what they are given, and start no program.
 PURE = [
     "errors",
+    "nginx_text",
     "git_messages",
     "layout",
     "urls",

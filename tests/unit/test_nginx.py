@@ -11,11 +11,13 @@ import pytest
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ansible_collections.baremetal.flask.plugins.module_utils import nginx
+from ansible_collections.baremetal.flask.plugins.module_utils import nginx, nginx_text
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.modules import nginx_site
 
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "nginx_proxy"
+OLD = nginx_text.Features(ipv6=False, nginx=(1, 22, 1), openssl=(3, 0))
+NEW = nginx_text.Features(ipv6=True, nginx=(1, 26, 3), openssl=(3, 5, 1))
 A, B, C = (Path(f"/etc/nginx/{name}") for name in "abc")
 
 # As nginx 1.22 and 1.26 of Debian print it.
@@ -35,29 +37,34 @@ OTHER_FORM = 'nginx: [emerg] cannot load certificate "/etc/x.pem": no such file\
 
 
 def test_error_is_told_with_file_and_line():
-    found = nginx.complaints(UNKNOWN_DIRECTIVE)
-    assert str(nginx.refusal(found)) == '/etc/nginx/sites-enabled/shop.conf line 4: unknown directive "proxy_passs"'
+    found = nginx_text.complaints(UNKNOWN_DIRECTIVE)
+    assert (
+        str(nginx_text.refusal(found)) == '/etc/nginx/sites-enabled/shop.conf line 4: unknown directive "proxy_passs"'
+    )
 
 
 def test_error_without_a_place_is_told_as_it_is():
-    assert str(nginx.refusal(nginx.complaints(OTHER_FORM))) == 'cannot load certificate "/etc/x.pem": no such file'
+    assert (
+        str(nginx_text.refusal(nginx_text.complaints(OTHER_FORM)))
+        == 'cannot load certificate "/etc/x.pem": no such file'
+    )
 
 
 def test_second_claim_to_a_name_is_refused_although_nginx_only_warns():
-    suspect = nginx.refusal(nginx.complaints(NAME_CONFLICT))
-    assert nginx.conflicting_name(suspect) == "shop.example.com"
+    suspect = nginx_text.refusal(nginx_text.complaints(NAME_CONFLICT))
+    assert nginx_text.conflicting_name(suspect) == "shop.example.com"
 
 
 def test_conflict_that_was_there_before_is_not_held_against_a_change():
-    found = nginx.complaints(NAME_CONFLICT)
-    assert nginx.refusal(found, before=found) is None
+    found = nginx_text.complaints(NAME_CONFLICT)
+    assert nginx_text.refusal(found, before=found) is None
 
 
 def test_success_and_harmless_warnings_are_no_reason_to_refuse():
     output = (
         'nginx: [warn] the "user" directive makes sense only if …\nnginx: configuration file x test is successful\n'
     )
-    assert nginx.refusal(nginx.complaints(output)) is None
+    assert nginx_text.refusal(nginx_text.complaints(output)) is None
 
 
 # --- what is to be done -----------------------------------------------------------------------------------------------
@@ -92,9 +99,46 @@ def test_symbolic_link_is_no_file_with_the_same_text(tmp_path):
     assert nginx.changes(current=nginx.read([link]), desired={link: "text"}) == {link: "text"}
 
 
-def test_lines_for_ipv6_are_left_out_where_there_is_none():
-    text = "listen 80;\nlisten [::]:80; # with ipv6\nserver_name a;\n"
-    assert nginx.without_ipv6(text) == "listen 80;\nserver_name a;\n"
+MARKED = """\
+listen 80;
+listen [::]:80; # with ipv6
+listen 443 ssl http2; # with nginx < 1.25.1
+listen [::]:443 ssl; # with ipv6, nginx >= 1.25.1
+curve new; # with openssl >= 3.5
+server_name a; # with love
+"""
+
+
+@pytest.mark.parametrize(
+    ("features", "left"),
+    [
+        (OLD, ["listen 443 ssl http2;"]),
+        (NEW, ["listen [::]:80;", "listen [::]:443 ssl;", "curve new;"]),
+        (nginx_text.Features(ipv6=False, nginx=(1, 25, 1), openssl=(3, 5)), ["curve new;"]),
+    ],
+)
+def test_host_gets_the_lines_that_it_understands(features, left):
+    assert nginx_text.fitting(MARKED, features).splitlines() == ["listen 80;", *left, "server_name a; # with love"]
+
+
+def test_versions_are_those_that_nginx_runs_with():
+    said = "nginx version: nginx/1.26.3 (Debian)\nbuilt with OpenSSL 3.4.1 11 Feb 2025 (running with OpenSSL 3.5.1 1)\n"
+    assert nginx_text.versions(said) == ((1, 26, 3), (3, 5, 1))
+    assert nginx_text.versions("nginx version: nginx/1.22.1\nbuilt with OpenSSL 3.0.8 7 Feb 2023\n") == (
+        (1, 22, 1),
+        (3, 0, 8),
+    )
+
+
+def test_certificate_that_does_not_exist_yet_is_not_needed_for_a_test():
+    text = "    ssl_certificate /a.pem;\n    ssl_certificate_key /a.pem;\n    ssl_certificate /b.pem;\n"
+    assert nginx_text.certificates(text) == {"/a.pem", "/b.pem"}
+    assert nginx_text.without_certificates(text, {"/a.pem"}).split("\n") == [
+        "    ssl_reject_handshake on;",
+        "",
+        "    ssl_certificate /b.pem;",
+        "",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -108,16 +152,16 @@ def test_workers_without_a_group_have_to_be_replaced(groups, leaving, wanted):
 @pytest.mark.parametrize("path", ["/etc/passwd", "/etc/nginx/../passwd", "/etc/nginxx/a", "etc/nginx/a"])
 def test_paths_outside_of_nginx_are_refused(path):
     with pytest.raises(PhaseError, match="is not below /etc/nginx"):
-        nginx_site.desired([{"path": path, "content": "x", "state": "present"}], ipv6=True)
+        nginx_site.desired([{"path": path, "content": "x", "users": None, "state": "present"}], features=NEW)
 
 
 def test_wanted_files_become_contents():
     wanted = [
-        {"path": str(A), "content": "x\ny # with ipv6\n", "state": "present"},
-        {"path": str(B), "content": None, "state": "absent"},
+        {"path": str(A), "content": "x\ny; # with ipv6\n", "users": None, "state": "present"},
+        {"path": str(B), "content": None, "users": "e30=", "state": "absent"},
     ]
-    assert nginx_site.desired(wanted, ipv6=True) == {A: "x\ny # with ipv6\n", B: None}
-    assert nginx_site.desired(wanted, ipv6=False) == {A: "x\n", B: None}
+    assert nginx_site.desired(wanted, features=NEW) == {A: "x\ny;\n", B: None}
+    assert nginx_site.desired(wanted, features=OLD) == {A: "x\n", B: None}
 
 
 # --- what the role renders --------------------------------------------------------------------------------------------
@@ -130,20 +174,22 @@ def render(template: str, **changes) -> str:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"comment": lambda text: f"# {text}", "bool": bool}
+    environment.filters |= {"comment": lambda text: f"# {text}", "bool": bool, "trim": str.strip}
     values = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
     values |= {
         "ansible_managed": "Ansible managed",
         "nginx_proxy_name": "shop",
         "nginx_proxy_server_names": ["shop.example.com", "*.shop.example.com"],
         "nginx_proxy_upstream": "unix:/srv/shop/current/run/web.sock",
+        "__nginx_proxy_variable": "shop",
+        "__nginx_proxy_password_file": "/etc/nginx/shop.users",
     }
     return environment.get_template(template).render(values | changes)
 
 
 def directives(text: str, name: str) -> list[str]:
     """Values of a directive, comments left out."""
-    return re.findall(rf"^\s*{name} (.*);", text, flags=re.MULTILINE)
+    return re.findall(rf"^\s*{name} (.*?);", text, flags=re.MULTILINE)
 
 
 @pytest.fixture
@@ -170,9 +216,9 @@ def test_no_request_that_may_have_run_is_sent_twice(site):
 def test_app_is_told_the_address_of_the_client_and_nothing_that_the_client_claims(site):
     headers = dict(value.split(" ", 1) for value in directives(site, "proxy_set_header"))
     assert headers["X-Forwarded-For"] == headers["X-Real-IP"] == "$remote_addr"
-    assert headers["X-Forwarded-Proto"] == "$scheme"
+    assert headers["X-Forwarded-Proto"] == "$nginx_proxy_scheme_shop"
     assert headers["Host"] == headers["X-Forwarded-Host"] == "$nginx_proxy_host"
-    assert headers["X-Request-ID"] == "$request_id"
+    assert headers["X-Request-ID"] == "$nginx_proxy_request_id_shop"
     emptied = {name for name, value in headers.items() if value == '""'}
     assert emptied == {
         "Forwarded",
@@ -196,13 +242,50 @@ def test_settings_reach_the_site():
     assert directives(site, "proxy_read_timeout") == ["300s"]
 
 
+def test_without_a_certificate_nothing_is_said_of_https(site):
+    assert "443" not in site
+    assert "ssl" not in site
+    assert "https:" not in site
+
+
+def test_certificate_brings_https_and_sends_http_there():
+    site = render(
+        "etc/nginx/sites-enabled/app.conf.j2",
+        nginx_proxy_certificate="/etc/x.pem",
+        nginx_proxy_redirect_names=["www.shop.example.com"],
+    )
+    assert directives(nginx_text.fitting(site, OLD), "listen") == ["80", "443 ssl http2"] * 2
+    assert directives(site, "ssl_certificate") == directives(site, "ssl_certificate_key") == ["/etc/x.pem"] * 2
+    assert directives(site, "return 301") == ["https://$host$request_uri", "https://shop.example.com$request_uri"]
+    assert "Strict-Transport-Security" not in site
+
+
+def test_other_terms_hold_below_a_path():
+    site = render(
+        "etc/nginx/sites-enabled/app.conf.j2",
+        nginx_proxy_locations=[{"path": "/events", "buffering": False, "read_timeout_seconds": 3600}],
+    )
+    assert directives(site, "proxy_pass") == ["http://app_shop"] * 2
+    assert directives(site, "proxy_buffering") == ["on", "off"]
+    assert directives(site, "proxy_read_timeout") == ["60s", "3600s"]
+
+
+def test_limits_are_left_out_unless_they_are_asked_for(site):
+    assert "limit_" not in site
+    limited = render(
+        "etc/nginx/sites-enabled/app.conf.j2", nginx_proxy_request_rate="10r/s", nginx_proxy_connections_per_client=5
+    )
+    assert directives(limited, "limit_req") == ["zone=requests_shop burst=20 nodelay"]
+    assert directives(limited, "limit_conn") == ["connections_shop 5"]
+
+
 def test_machine_wide_files_hold_nothing_of_an_app():
     machine_files = [
         str(path.relative_to(ROLE / "templates"))
         for path in (ROLE / "templates" / "etc").rglob("*.j2")
         if path.name != "app.conf.j2"
     ]
-    assert len(machine_files) == 4
+    assert len(machine_files) == 5
     for name in machine_files:
         text = (ROLE / "templates" / name).read_text()
         assert re.findall(r"\{\{\s*(\w+)", text) == ["ansible_managed"], name
@@ -211,4 +294,6 @@ def test_machine_wide_files_hold_nothing_of_an_app():
 def test_unknown_names_get_no_answer():
     text = render("etc/nginx/sites-enabled/00-unknown-hosts.conf.j2")
     assert directives(text, "return") == ["444"]
-    assert directives(text, "listen") == ["80 default_server", "[::]:80 default_server"]
+    assert directives(text, "ssl_reject_handshake") == ["on"]
+    listen = directives(nginx_text.fitting(text, NEW), "listen")
+    assert listen == [f"{address} default_server" for address in ("80", "[::]:80", "443 ssl", "[::]:443 ssl")]

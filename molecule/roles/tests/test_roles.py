@@ -85,7 +85,7 @@ def test_check_mode_on_a_converged_host_is_quiet_and_shows_what_would_change(bar
     assert provision("--check", "--diff").check().changes() == []
     run = provision("--check", "--diff", nginx_proxy_read_timeout_seconds=61).check()
     assert run.changed == 1
-    assert "+        proxy_read_timeout 61s;" in run.output
+    assert "+    proxy_read_timeout 61s;" in run.output
     assert configuration(bare) == before
 
 
