@@ -172,6 +172,11 @@ options:
         description: A folder of wheels to install from, and from nowhere else. On the host, or in the app's folder.
         type: str
         default: ""
+      shared_paths:
+        description: Folders and files below the app's folder that outlive releases.
+        type: list
+        elements: str
+        default: []
   env:
     description: The app's variables, as the base64 text of a JSON object.
     type: str
@@ -180,6 +185,10 @@ options:
     description:
       - Package indexes, as the base64 text of a JSON object with C(url), asked instead of the public one, and C(extra),
         asked first.
+    type: str
+    default: ""
+  files:
+    description: Files to lay into the release, by their place in the app's folder, as the base64 text of a JSON object.
     type: str
     default: ""
 """

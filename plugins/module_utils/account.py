@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils import files, ports, sqlite_file, systemd, units
+from ansible_collections.baremetal.flask.plugins.module_utils import files, one_off, ports, sqlite_file, systemd, units
 from ansible_collections.baremetal.flask.plugins.module_utils.command import run
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
@@ -45,7 +45,7 @@ def refuse_foreign(app: App) -> None:
         return
     taken = [f"user {name}" for name in (app.user, app.build_user) if exists(name)]
     taken += [f"group {name}" for name in (app.user, app.build_user, app.proxy_group) if _group_exists(name)]
-    folders = (app.root, app.settings, app.data, app.cache, app.run)
+    folders = (app.root, app.settings, app.data, app.cache, app.run, app.launcher)
     taken += [f"folder {path}" for path in folders if path.exists()]
     fragment = systemd.show(app.boot_unit, "FragmentPath").get("FragmentPath", "")
     taken += [f"unit {fragment}"] if fragment else []
@@ -75,6 +75,8 @@ def _folders(app: App) -> list[_Folder]:
         # The web server passes through to the media folder, and cannot list.
         _Folder(app.data, app.user, app.user, 0o751),
         _Folder(app.instance, app.user, app.user, 0o750),
+        # What the app writes there belongs to the web server's group too.
+        _Folder(app.media, app.user, app.proxy_group, 0o2750),
         _Folder(app.cache, app.build_user, app.build_user, 0o700),
     ]
 
@@ -126,6 +128,10 @@ def ensure(
         if not dry_run:
             sqlite_file.ensure(app)
     done += _close_ports(app, dry_run=dry_run)
+    if not app.launcher.is_file() or app.launcher.read_text(encoding="utf-8") != one_off.launcher(app):
+        done.append(f"program {app.launcher}")
+        if not dry_run:
+            files.write(app.launcher, one_off.launcher(app), mode=0o755)
     unit = app.unit_files / app.boot_unit
     if not unit.is_file() or unit.read_text(encoding="utf-8") != units.boot_unit(app):
         done.append(f"unit {app.boot_unit}")

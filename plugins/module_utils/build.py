@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils import (
+    configuration,
     dependencies,
     files,
     manifest,
+    one_off,
     preparation,
     processes,
     virtualenv,
@@ -38,7 +40,7 @@ _BUILD_MEMORY_MB = 512
 class Request:
     """What to build, all of it checked already.
 
-    :param env: the inventory's variables as the app is to see them.
+    :param given: what the inventory and the platform say about its configuration.
     :param inputs: see ``manifest.Manifest``.
     :param index: where packages come from.
     :param python_mirror: where interpreters come from that the host lacks.
@@ -49,7 +51,7 @@ class Request:
     ref: str
     rebuild: str
     settings: Settings
-    env: dict[str, str]
+    given: configuration.Given
     inputs: dict[str, str]
     fingerprint: str
     built_by: str
@@ -77,6 +79,8 @@ def build(
         repository.check_out(request.sha, release.src)
         folder = _app_folder(release, request.settings.subdirectory)
         settings = request.settings
+        adopted = configuration.adopt(folder, checkout=release.src, given=request.given)
+        settings = configuration.suggest(settings, adopted.suggested, folder, given=request.given)
         plan = processes.plan(folder, settings)
         python = preparation.prepare(release, folder, settings, builder, uv=uv, mirror=request.python_mirror)
         needs = dependencies.find(
@@ -88,7 +92,7 @@ def build(
         )
         entry_point, import_path = settings.wsgi, folder
         if plan.needs_entry_point and not entry_point:
-            entry_point, import_path = wsgi.find(folder)
+            entry_point, import_path = wsgi.find(folder, adopted.flask_app)
         files.set_times(release.src, committed)
         added = plan.requirements()
         installer = virtualenv.Packages(release, needs, settings, python, request.index, builder, uv, platform=added)
@@ -97,6 +101,7 @@ def build(
         installer.install_app()
         for parent in {folder, *import_paths}:
             _link_instance(app, parent)
+        mounts = configuration.lay(release, folder, given=request.given)
         app_group = grp.getgrnam(app.user).gr_gid
         for tree in (release.src, release.lib):
             if tree.is_dir():
@@ -122,8 +127,12 @@ def build(
                 python=python.version,
                 built_at=round(time.time(), 3),
                 built_by=request.built_by,
+                mounts=mounts,
+                init_commands=list(adopted.suggested.init_commands),
+                release_commands=list(adopted.suggested.release_commands),
             )
-            processes.write(built, built.runtime(release), plan, request.env)
+            processes.write(built, built.runtime(release), plan, adopted.variables(entry_point))
+            files.write(release.one_off, one_off.script(built.runtime(release)), mode=0o755)
             os.chown(release.path, 0, 0)
             release.path.chmod(0o755)
             files.mark(release.manifest, built.text())

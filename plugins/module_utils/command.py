@@ -108,6 +108,12 @@ class Builder:
         run(["systemctl", "stop", self.unit], check=False)
         self.secrets.unlink(missing_ok=True)
 
+    def _hidden(self, writable: Sequence[Path]) -> list[Path]:
+        """What a build may not even read: the app's secrets and data, and other releases, which may hold some."""
+        others = sorted(self.app.releases.iterdir()) if self.app.releases.is_dir() else []
+        ours = {path for path in others for place in writable if place.is_relative_to(path)}
+        return [self.app.settings, self.app.data, *(path for path in others if path not in ours)]
+
     def run(
         self,
         argv: Sequence[str | Path],
@@ -146,7 +152,7 @@ class Builder:
             "ProtectControlGroups": "yes",
             "RestrictSUIDSGID": "yes",
             "ReadWritePaths": [str(path) for path in [*writable, self.app.cache]],
-            "InaccessiblePaths": [f"-{self.app.settings}", f"-{self.app.data}"],
+            "InaccessiblePaths": [f"-{path}" for path in self._hidden(writable)],
         }
         environment = {
             **CLEAN,

@@ -33,12 +33,15 @@ def sync_file_system(path: Path) -> None:
         os.close(descriptor)
 
 
-def write(path: Path, content: str, *, mode: int = 0o644) -> None:
-    """Write the whole of a file or nothing: a temporary name beside it, fsync, rename."""
+def write(path: Path, content: str, *, mode: int = 0o644, errors: str = "strict") -> None:
+    """Write the whole of a file or nothing: a temporary name beside it, fsync, rename.
+
+    :param errors: what becomes of characters that UTF-8 has not.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors=errors) as stream:
             os.fchmod(stream.fileno(), mode)
             stream.write(content)
             stream.flush()

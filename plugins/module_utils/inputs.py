@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "settings": {"type": "dict", "default": {}, "options": SETTINGS},
     "env": {"type": "str", "default": "", "no_log": True},
     **package_index.OPTIONS,
+    "files": {"type": "str", "default": "", "no_log": True},
 }
 
 
@@ -30,6 +32,8 @@ class Inputs:
     :param settings: what the inventory says about the release.
     :param env: the inventory's variables as the app sees them.
     :param index: where packages come from.
+    :param platform: the platform's.
+    :param files: the inventory's files, by their place in the app's folder.
     :param hashed: see ``manifest.Manifest.inputs``.
     """
 
@@ -37,6 +41,8 @@ class Inputs:
     settings: Settings
     env: dict[str, str]
     index: package_index.Index
+    platform: dict[str, str]
+    files: dict[str, str]
     hashed: dict[str, str]
 
     @property
@@ -54,12 +60,26 @@ def read(this: Phase) -> Inputs:
     this.hide(env.values())
     index = package_index.Index.read(secret_json(this.module, "index"))
     this.hide(index.secrets())
+    given_files = {name: envfile.text(content) for name, content in secret_json(this.module, "files").items()}
+    for content in given_files.values():
+        this.hide(secrets_in(content))
     settings = Settings.read(this.options["settings"])
     decides = {
         **settings.inputs(),
         **{f"index.{name}": manifest.keyed(key, value) for name, value in index.identity().items()},
+        **{f"file.{name}": manifest.keyed(key, content) for name, content in given_files.items()},
         "Python": ".".join(pythons.distribution().version.split(".")[:2]),
         "architecture": platform.machine(),
     }
     hashed = manifest.inputs(key=key, env=env, platform=platform_env, settings=decides)
-    return Inputs(key, settings, env, index, hashed)
+    return Inputs(key, settings, env, index, platform_env, given_files, hashed)
+
+
+def secrets_in(content: str) -> list[str]:
+    """What may be a secret in a file of settings: texts in quotes, and what follows = or : on a line.
+
+    >>> secrets_in('PASSWORD = "s3cr3t"')
+    ['s3cr3t', '"s3cr3t"']
+    """
+    quoted = [found[2] for found in re.finditer(r"""(["'])((?:(?!\1).)+)\1""", content)]
+    return quoted + [found[1] for found in re.finditer(r"^[^=:\n]+[=:][ \t]*(\S.*?)[ \t]*$", content, re.MULTILINE)]

@@ -28,12 +28,17 @@ class Line:
     text: str
 
 
+def flush() -> None:
+    """Wait until what was written so far can be read."""
+    run(["journalctl", "--sync"], check=False)
+
+
 def read(unit: str, *, since: float) -> list[Line]:
     """The newest lines of a unit and of what systemd says about it, oldest first.
 
     :param since: seconds since the epoch.
     """
-    run(["journalctl", "--sync"], check=False)
+    flush()
     words = ["journalctl", "--no-pager", "--quiet", "--output=json", "--output-fields=MESSAGE,_PID", f"--unit={unit}"]
     # Newest first: with --since, the journalctl of Debian 12 takes --lines for the oldest ones.
     return parse(run([*words, f"--since=@{since:.3f}", "--reverse", f"--lines={_ENTRIES}"], check=False))

@@ -114,6 +114,16 @@ class App:
         return self.root / "authorities"
 
     @property
+    def shared(self) -> Path:
+        """The folders and files of releases that outlive them."""
+        return self.data / "shared"
+
+    @property
+    def media(self) -> Path:
+        """What users upload, for the web server to hand out."""
+        return self.data / "media"
+
+    @property
     def cache(self) -> Path:
         """The build user's package cache."""
         return self.base / "var/cache" / self.build_user
@@ -125,6 +135,11 @@ class App:
     @property
     def unit_files(self) -> Path:
         return self.base / "etc/systemd/system"
+
+    @property
+    def launcher(self) -> Path:
+        """The program by which a person runs a command in the live release."""
+        return self.base / "usr/local/sbin" / f"{self.name}-run"
 
     @property
     def user(self) -> str:
@@ -214,9 +229,19 @@ class Release:
         return self.path / "units"
 
     @property
+    def files(self) -> Path:
+        """Files of the inventory whose place is in the app's data: this release's processes see them there."""
+        return self.path / "files"
+
+    @property
     def previous(self) -> Path:
         """The release that was live before this one: nginx finds older assets below it."""
         return self.path / "previous"
+
+    @property
+    def one_off(self) -> Path:
+        """The program that runs a command in this release."""
+        return self.path / "one-off"
 
     @property
     def manifest(self) -> Path:

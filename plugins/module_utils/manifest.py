@@ -30,6 +30,9 @@ class Manifest:
     :param port: where it listens, when it is the Procfile's; else 0.
     :param release_command: the Procfile's release phase.
     :param venv: the key of the virtualenv.
+    :param mounts: files that stand below the release's ``files``, and where its processes see them.
+    :param init_commands: what the repository itself wants run on the first deploy.
+    :param release_commands: what the repository itself wants run in each deploy.
     """
 
     id: str
@@ -51,6 +54,9 @@ class Manifest:
     python: str = ""
     built_at: float = 0
     built_by: str = ""
+    mounts: dict[str, str] = field(default_factory=dict)
+    init_commands: list[str] = field(default_factory=list)
+    release_commands: list[str] = field(default_factory=list)
 
     @property
     def title(self) -> str:
@@ -62,7 +68,9 @@ class Manifest:
         return {name: getattr(self, name) for name in ("id", "sha", "ref", "names", "subject")}
 
     def runtime(self, release: Release) -> Runtime:
-        return Runtime(release, release.path / self.folder, tuple(release.path / path for path in self.import_paths))
+        import_paths = tuple(release.path / path for path in self.import_paths)
+        mounts = {release.files / source: Path(place) for source, place in self.mounts.items()}
+        return Runtime(release, release.path / self.folder, import_paths, mounts)
 
     def text(self) -> str:
         return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"

@@ -33,6 +33,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 #: Values shorter than this are not hidden in logs: "on" or "5432" would blank half of every line.
 _SECRET_LENGTH = 6
+#: Variables of the platform that everybody knows: logs without them are hard to read.
+_PUBLIC = {
+    *("DOMAIN", "DOMAIN_ALIASES", "DOMAIN_REDIRECTS", "SECURE_SSL_REDIRECT", "STAGE"),
+    *("DEFAULT_STORAGE_DSN", "FORWARDED_ALLOW_IPS"),
+}
 
 
 class Phase:
@@ -103,7 +108,7 @@ class Phase:
     def platform_env(self) -> dict[str, str]:
         """The variables that the platform adds; their values are hidden in logs."""
         variables = envfile.parse(self.app.platform_env.read_text(encoding="utf-8"))
-        self.hide(variables.values())
+        self.hide(value for name, value in variables.items() if name not in _PUBLIC)
         return variables
 
     def warn(self, text: str) -> None:

@@ -33,6 +33,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "extra_packages": {"type": "list", "elements": "str", "default": []},
     "constraints": {"type": "list", "elements": "str", "default": []},
     "wheelhouse": {"type": "str", "default": ""},
+    "shared_paths": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -55,6 +56,7 @@ class Settings:
     :param extra_packages: requirements besides the app's own.
     :param constraints: lines that limit versions.
     :param wheelhouse: the folder to install from, and from nowhere else.
+    :param shared_paths: folders and files below the app's folder that outlive releases.
     """
 
     subdirectory: str = ""
@@ -73,6 +75,7 @@ class Settings:
     extra_packages: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     wheelhouse: str = ""
+    shared_paths: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Settings:

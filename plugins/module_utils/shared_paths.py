@@ -54,9 +54,18 @@ def chosen(paths: Sequence[str]) -> list[PurePosixPath]:
     return list(dict.fromkeys(found))
 
 
-def link(folder: Path, path: PurePosixPath, *, shared: Path, owner: Owner, as_folder: bool) -> None:
+def link(
+    folder: Path,
+    path: PurePosixPath,
+    *,
+    shared: Path,
+    owner: Owner,
+    as_folder: bool,
+    target: PurePosixPath | None = None,
+) -> None:
     """Let ``path`` in a folder of code be the one below ``shared``; what the repository has there seeds that once.
 
+    :param target: its place below ``shared``; None for the same one.
     :param shared: a folder in the app's data, which is there.
     :param as_folder: what it is to be when neither the repository nor the data has it yet.
     :raises PhaseError: when a link in the repository leads the path elsewhere.
@@ -65,20 +74,35 @@ def link(folder: Path, path: PurePosixPath, *, shared: Path, owner: Owner, as_fo
     real = folder.resolve()
     if not place.parent.resolve().is_relative_to(real):
         raise _refused(str(path), "leads out of the app's folder through a link in the repository")
-    target = shared / path
-    with _folder_in(shared, path.parent, owner) as parent:
-        if not _exists(path.name, parent):
+    target = target or path
+    with _folder_in(shared, target.parent, owner) as parent:
+        if not _exists(target.name, parent):
             if place.exists() and place.resolve().is_relative_to(real):
-                _seed(place.resolve(), path.name, parent, owner)
+                _seed(place.resolve(), target.name, parent, owner)
             elif as_folder:
-                _make_folder(path.name, parent, owner)
+                _make_folder(target.name, parent, owner)
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         remove_tree(place)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise _refused(str(path), "lies below something in the repository that is no folder") from None
-    place.symlink_to(target)
+    place.symlink_to(shared / target)
+
+
+def ensure(base: Path, path: PurePosixPath, owner: Owner) -> Path:
+    """A folder below ``base``, made where it is missing."""
+    with _folder_in(base, path, owner):
+        return base / path
+
+
+def touch(base: Path, path: PurePosixPath, owner: Owner) -> Path:
+    """A file below ``base``, made empty where it is missing."""
+    with _folder_in(base, path.parent, owner) as parent:
+        if not _exists(path.name, parent):
+            os.close(os.open(path.name, _CREATE, _FILE_MODE, dir_fd=parent))
+            os.chown(path.name, owner.uid, owner.gid, dir_fd=parent, follow_symlinks=False)
+    return base / path
 
 
 def is_folder(text: str) -> bool:

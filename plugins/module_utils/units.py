@@ -64,11 +64,13 @@ class Runtime:
 
     :param folder: the working directory.
     :param import_paths: folders for PYTHONPATH.
+    :param mounts: files that only this release's processes see in the app's data: their place in the release → there.
     """
 
     release: Release
     folder: Path
     import_paths: tuple[Path, ...] = ()
+    mounts: Mapping[Path, Path] = field(default_factory=dict)
 
     def service(self) -> dict[str, str | list[str]]:
         """The [Service] settings that every process of this release has, one-off commands too."""
@@ -95,6 +97,7 @@ class Runtime:
             "EnvironmentFile": [f"-{app.platform_env}", str(self.release.env)],
             "StateDirectory": app.name,
             "StateDirectoryMode": "0751",
+            "BindReadOnlyPaths": [f"{source}:{place}" for source, place in self.mounts.items()],
             **HARDENING,
         }
 

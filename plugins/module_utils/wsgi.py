@@ -16,14 +16,18 @@ _FACTORIES = ("create_app", "make_app")
 _NOT_THE_APP = {"tests", "test", "docs", "migrations", "instance", "node_modules", "static", "templates", "examples"}
 
 
-def find(folder: Path) -> tuple[str, Path]:
+def find(folder: Path, flask_app: str = "") -> tuple[str, Path]:
     """The entry point of the app in ``folder``, and the folder that must be importable for it.
 
-    Looks at ``wsgi.py``, then ``app.py``, then at the packages in the folder and in its ``src/``; in each for
-    ``app`` or ``application``, for one instance of ``Flask``, then for a factory ``create_app()`` or ``make_app()``.
+    What FLASK_APP names, else ``wsgi.py``, then ``app.py``, then the packages in the folder and in its ``src/``, then
+    ``application/app.py``; in each ``app`` or ``application``, one instance of ``Flask``, or a factory ``create_app()``
+    or ``make_app()``.
 
+    :param flask_app: the variable FLASK_APP; "" when nothing sets it.
     :raises PhaseError: naming what was looked for, when there is none or more than one.
     """
+    if flask_app:
+        return _named(folder, flask_app)
     for name in ("wsgi.py", "app.py"):
         path = folder / name
         if path.is_file() and (found := _callable_in(path)):
@@ -40,6 +44,11 @@ def find(folder: Path) -> tuple[str, Path]:
             f"several packages look like the Flask app: {', '.join(packages)}",
             advice="Set flask_app_wsgi to one of them.",
         )
+    path = folder / "application/app.py"
+    if path.is_file() and (found := _callable_in(path)):
+        if (path.parent / "__init__.py").is_file():
+            return f"application.app:{found}", folder
+        return f"app:{found}", path.parent
     raise PhaseError(
         "no Flask app was found: looked in wsgi.py, app.py and the packages "
         f"({', '.join(sorted(p.parent.name for p in folder.glob('*/__init__.py'))) or 'there are none'}) "
@@ -49,19 +58,58 @@ def find(folder: Path) -> tuple[str, Path]:
     )
 
 
-def _callable_in(path: Path) -> str:
-    """What a module offers: a variable's name, a factory's call, or "" for neither."""
+def _named(folder: Path, flask_app: str) -> tuple[str, Path]:
+    """The entry point that FLASK_APP means: ``shop``, ``shop.py``, ``src/shop:create_app('production')``."""
+    place, _, name = flask_app.strip().partition(":")
+    place = place.strip().removesuffix(".py").removeprefix("./")
+    parent, _, module = place.rpartition("/")
+    for base in (folder / parent, folder / "src" / parent):
+        path = base.joinpath(*module.split("."))
+        path = path / "__init__.py" if path.is_dir() else path.with_name(f"{path.name}.py")
+        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+            break
+    else:
+        raise PhaseError(
+            f"FLASK_APP '{flask_app}' names no module of the app's folder",
+            advice="It stands in flask_app_env, .env or .flaskenv. Correct it there, or set flask_app_wsgi.",
+        )
+    while base != folder and (base / "__init__.py").is_file():
+        module, base = f"{base.name}.{module}", base.parent
+    module = module.removesuffix(".__init__")
+    name = name.strip()
+    if name.isidentifier():
+        factory = _functions(_tree(path)).get(name)
+        return f"{module}:{_call(name, factory, path) if factory else name}", base
+    if found := name or _callable_in(path):
+        return f"{module}:{found}", base
+    raise PhaseError(
+        f"FLASK_APP names {path.relative_to(folder)}, and there is no app, application, Flask() instance, create_app() "
+        "or make_app() in it",
+        advice="Name the app too, as in FLASK_APP=shop:create_app, or set flask_app_wsgi.",
+    )
+
+
+def _functions(tree: ast.Module) -> dict[str, ast.arguments]:
+    return {node.name: node.args for node in _top_level(tree.body) if isinstance(node, ast.FunctionDef)}
+
+
+def _tree(path: Path) -> ast.Module:
     try:
-        tree = ast.parse(path.read_bytes(), filename=path.name)
+        return ast.parse(path.read_bytes(), filename=path.name)
     except (SyntaxError, ValueError) as error:
         line = f" line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise PhaseError(
             f"{path.name}{line} is not valid Python: {getattr(error, 'msg', error)}",
             advice="Correct the file and commit it, or set flask_app_wsgi to the app's entry point.",
         ) from error
+
+
+def _callable_in(path: Path) -> str:
+    """What a module offers: a variable's name, a factory's call, or "" for neither."""
+    tree = _tree(path)
+    factories = _functions(tree)
     values: set[str] = set()
     instances: list[str] = []
-    factories: dict[str, ast.arguments] = {}
     for node in _top_level(tree.body):
         if isinstance(node, ast.ImportFrom):
             values |= {alias.asname or alias.name for alias in node.names if not _is_submodule(node, alias.name, path)}
@@ -71,8 +119,6 @@ def _callable_in(path: Path) -> str:
             values |= set(assigned)
             if _is_flask(node.value):
                 instances += assigned
-        elif isinstance(node, ast.FunctionDef):
-            factories[node.name] = node.args
     for name in _NAMES:
         if name in values:
             return name

@@ -73,11 +73,16 @@ first:
       app was removed and its data kept.
   type: bool
   returned: success
-release_commands:
-  description: The release phase of the Procfile, if it has one.
+init_commands:
+  description: What the repository itself wants run on the first deploy.
   type: list
   elements: str
-  returned: when C(state) is V(built)
+  returned: when RV(state=built)
+release_commands:
+  description: What the repository itself wants run in each deploy, before the switch.
+  type: list
+  elements: str
+  returned: when RV(state=built)
 summary:
   description: What was done, for people.
   type: str
@@ -89,6 +94,7 @@ from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils import (
     build,
+    configuration,
     history,
     inputs,
     instances,
@@ -168,7 +174,8 @@ def _build(this: phase.Phase, lock) -> dict:
         "changed": True,
         "first": first,
         "release": built.public(),
-        "release_commands": [built.release_command] if built.release_command else [],
+        "init_commands": built.init_commands,
+        "release_commands": [*([built.release_command] if built.release_command else []), *built.release_commands],
         "summary": f"{built.title} {built.subject}; {how}, Python {built.python}",
         **({"diff": _diff(this, request)} if this.module._diff else {}),
     }
@@ -177,6 +184,8 @@ def _build(this: phase.Phase, lock) -> dict:
 def _request(this: phase.Phase) -> tuple[source.Repository, build.Request]:
     options = this.options
     given = inputs.read(this)
+    asked = options["settings"]
+    first_host = asked.get("first_host") is not False
     repository = source.of(this)
     sha = repository.resolve(options["sha"] or options["version"])
     rebuild = options["run"] if options["rebuild"] else ""
@@ -186,7 +195,18 @@ def _request(this: phase.Phase) -> tuple[source.Repository, build.Request]:
         ref=options["version"],
         rebuild=rebuild,
         settings=given.settings,
-        env=given.env,
+        given=configuration.Given(
+            key=given.key,
+            env=given.env,
+            platform=given.platform,
+            files=given.files,
+            shared_paths=given.settings.shared_paths,
+            warn=this.warn,
+            formation=asked.get("formation") or {},
+            has_jobs=bool(asked.get("jobs")),
+            absent=() if first_host else asked.get("single_processes") or (),
+            first_host=first_host,
+        ),
         inputs=given.hashed,
         fingerprint=given.fingerprint,
         built_by=this.deployer,

@@ -77,6 +77,7 @@ def _remove(this: phase.Phase, paths: list, users: list[str]) -> None:
     systemd.stop(sorted(set(names)))
     instances.end(app, sorted(set(names)))
     (app.unit_files / app.boot_unit).unlink(missing_ok=True)
+    app.launcher.unlink(missing_ok=True)
     systemd.systemctl("daemon-reload")
     for path in paths:
         files.remove_tree(path)

@@ -91,9 +91,13 @@ def _run(release, found: manifest.Manifest, words: str, *, title: str, options: 
     command.run(["systemctl", "stop", unit], check=False)
     seconds = options["command_seconds"]
     properties = {**found.runtime(release).service(), "RuntimeMaxSec": str(seconds), "SyslogIdentifier": unit}
+    # systemd would put in variables itself, as text that the shell then reads once more.
+    literal = words.replace("$", "$$")
     try:
         printed = command.run(
-            [*command.transient(unit, properties=properties), "/bin/sh", "-c", words], timeout=seconds + 15, title=title
+            [*command.transient(unit, properties=properties), "/bin/sh", "-c", literal],
+            timeout=seconds + 15,
+            title=title,
         )
     except command.CommandError as error:
         raise PhaseError(

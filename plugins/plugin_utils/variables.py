@@ -62,7 +62,8 @@ class Specification:
     :param entry_points: options of every entry point in ``meta/argument_specs.yml``, by its name.
     :param renamed: old name → new name; an empty new name means that the variable is gone.
     :param rules: from ``meta/variable_rules.yml``, by variable: ``pattern`` (a regular expression that the whole value,
-        every item of a list, or every key of a dictionary has to match), ``minimum``, ``maximum``, ``filled`` (it must
+        every item of a list, or every key of a dictionary has to match), ``values`` (another one for the values of a
+        dictionary), ``minimum``, ``maximum``, ``filled`` (it must
         not be empty), ``expected`` (the words for the user), ``when`` (values of other variables with which the rule
         applies), ``environment`` (it holds environment variables; their values are never shown), and ``url`` (it is the
         URL of a service; it is never shown).
@@ -295,6 +296,9 @@ def _check_rule(name: str, value: Any, rule: Mapping[str, Any]) -> list[Problem]
     if not isinstance(value, list | Mapping):
         return [] if _fits(value, rule) else [Problem(name, f"is {_shown(value)}, must be {expected}")]
     wrong = [Problem(name, f"has {_shown(item)}, must hold {expected}") for item in value if not _fits(item, rule)]
+    if isinstance(value, Mapping) and "values" in rule:
+        odd = [key for key, item in value.items() if not re.fullmatch(rule["values"], str(item))]
+        wrong += [Problem(f"{name}.{key}", f"is {_shown(value[key])}, must hold {expected}") for key in odd]
     if isinstance(value, Mapping) and rule.get("environment"):
         faults = (envfile.problem(str(key), item) for key, item in value.items())
         wrong += [Problem(name, f"is wrong: {fault}") for fault in faults if fault]

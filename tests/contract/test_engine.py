@@ -47,6 +47,7 @@ LAYERS = [
     ["calendars", "dotenv", "database_parts", "flx", "shared_paths"],
     ["app_json"],
     ["installation"],
+    ["configuration", "one_off"],
     # What one part of the host is like.
     ["systemd", "journal", "manifest", "lease", "nginx", "sqlite_file"],
     ["account", "instances", "phase", "watching"],
@@ -81,7 +82,7 @@ PURE = [
     "health",
     "settings",
 ]
-PURE += ["app_json", "calendars", "database_parts", "dotenv", "flx"]
+PURE += ["app_json", "calendars", "database_parts", "dotenv", "flx", "one_off"]
 #: The only files that start programs themselves.
 STARTS_PROGRAMS = {"module_utils/command.py", "plugin_utils/controller.py"}
 

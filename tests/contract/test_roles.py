@@ -222,7 +222,8 @@ def test_rules_and_renamed_variables_name_variables_that_exist(role):
         assert old not in known
         assert not new or new in known
     for rule in specification.rules.values():
-        assert set(rule) <= {"pattern", "minimum", "maximum", "filled", "expected", "when", "environment", "url"}
+        kinds = {"pattern", "values", "minimum", "maximum", "filled", "environment", "url"}
+        assert set(rule) <= kinds | {"expected", "when"}
         assert rule["expected"]
         assert set(rule.get("when", {})) <= set(known)
         re.compile(rule.get("pattern", ""))

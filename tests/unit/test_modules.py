@@ -27,9 +27,9 @@ FILTERS = sorted(path.stem for path in (PLUGINS / "filter").glob("*.py"))
 #: Modules that run on the controller: an action plugin, and a module that only documents it.
 ON_CONTROLLER = [name for name in MODULES if "def main" not in (PLUGINS / f"modules/{name}.py").read_text()]
 #: What an option must not be called without saying whether it is secret.
-SECRET = re.compile(r"key|secret|password|token|^env$|^variables$")
+SECRET = re.compile(r"key|secret|password|token|^env$|^files$|^variables$")
 #: Options that look secret and are none.
-PUBLIC = {("release_build", "strict_host_keys"), ("release_resolve", "strict_host_keys")}
+PUBLIC = {("release_build", "strict_host_keys"), ("release_resolve", "strict_host_keys"), ("nginx_site", "files")}
 
 
 class CaughtError(Exception):

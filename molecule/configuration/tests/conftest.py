@@ -1,0 +1,45 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One app that wants its configuration in every way there is. The files run in the order of their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from old_app import HARD, TOKEN, old_files
+
+from apps.repos import Commit
+from support.deployments import App, new_app, pytest_runtest_makereport
+
+__all__ = ["new_app", "pytest_runtest_makereport"]
+
+
+@pytest.fixture(scope="session")
+def conf(new_app, machine) -> App:
+    """The app, with v1 live."""
+    app = new_app(
+        "conf",
+        [machine],
+        flask_app_watch_seconds=0.5,
+        flask_app_domain_aliases=["www.conf.example.com"],
+        flask_app_domain_redirects=["conf.example.org", "old.example.org"],
+        flask_app_env={"HARD": HARD, "NEEDED": "7", "TOKEN": TOKEN},
+        flask_app_database="external",
+        flask_app_database_url="postgresql+psycopg2://us%40er:p%2Fw%23%3Ad@db.example.com/shop",
+        flask_app_database_variables={"url": "SQLALCHEMY_DATABASE_URI", "password": "PGPASSWORD", "host": "DB_HOST A"},
+        flask_app_files={"instance/config.py": "../templates/config.py.j2", "conf/app.ini": "../templates/app.ini.j2"},
+        flask_app_shared_paths=["uploads", "data/app.db"],
+        flask_app_release_commands=[
+            "flask show HARD > /var/lib/conf/release",
+            'printf %s "${HARD}" > /var/lib/conf/raw',
+        ],
+        motto="first",
+    )
+    templates = Path(app.folder / "templates")
+    templates.mkdir(parents=True)
+    (templates / "config.py.j2").write_text("MOTTO = {{ motto | to_json }}\nTOKEN = '{{ flask_app_env.TOKEN }}'\n")
+    (templates / "app.ini.j2").write_text("[app]\ntoken = {{ flask_app_env.TOKEN }}\nname = {{ flask_app_name }}\n")
+    app.publish([Commit(files=old_files(version), tag=f"v{version}") for version in (1, 2)])
+    app.site("v1").check()
+    return app
