@@ -1,0 +1,118 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A second app on the host: another Python, files in LFS, a partial clone, a build command, extras and limits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from apps.repos import Commit, git, probe_files
+from support.deployments import App
+
+#: The version of Python that this Debian lacks, and the release that has it.
+OTHER_PYTHON = {12: ("trixie", "3.13"), 13: ("bookworm", "3.11")}
+MAKE_PYTHON = Path(__file__).with_name("make_python.py")
+FILM = b"a film that nobody wants in a history\n" * 100
+BUILD = """\
+const fs = require("fs")
+fs.mkdirSync("static/built", { recursive: true })
+fs.writeFileSync("static/built/app.js", `built by ${process.env.USER} with node\\n`)
+"""
+
+
+def pointer(content: bytes) -> str:
+    oid = hashlib.sha256(content).hexdigest()
+    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(content)}\n"
+
+
+@pytest.fixture(scope="module")
+def mirror(machine, debian: int) -> str:
+    """A mirror of Python builds on the host, with the one version that this Debian lacks."""
+    suite, version = OTHER_PYTHON[debian]
+    machine.run(["sh", "-c", "apt-get -qq update && apt-get -qq install --yes --no-install-recommends patchelf"])
+    machine.copy_in(MAKE_PYTHON, "/root/make_python.py")
+    machine.run(["python3", "/root/make_python.py", "/srv/python", suite, version])
+    return "file:///srv/python/downloads.json"
+
+
+@pytest.fixture(scope="module")
+def bulky(new_app, machine, debian: int) -> App:
+    """An app whose repository is large, with what it serves kept in LFS."""
+    app = new_app("bulky", [machine], flask_app_watch_seconds=0.3, flask_app_partial_clone=True)
+    files = probe_files(1, layout="src", entry="package", dependency="1.17.0") | {
+        "runtime.txt": f"# the one that we test with\npython-{OTHER_PYTHON[debian][1]}\n",
+        ".gitattributes": "*.film filter=lfs diff=lfs merge=lfs -text\n",
+        "static/big.film": pointer(FILM),
+        "build.js": BUILD,
+        "app.py": "from probe.web import create_app\n\napp = create_app()\n",
+    }
+    files["pyproject.toml"] += '\n[project.optional-dependencies]\nsigned = ["python-dotenv"]\n'
+    older = {"archive.bin": "0123456789" * 20_000, **files}
+    app.publish([Commit(files=older), Commit(files=files, tag="v1")])
+    git(app.repo.path, "config", "uploadpack.allowFilter", "true")
+    git(app.repo.path, "config", "uploadpack.allowAnySHA1InWant", "true")
+    oid = hashlib.sha256(FILM).hexdigest()
+    place = app.repo.path / "lfs/objects" / oid[:2] / oid[2:4]
+    place.mkdir(parents=True)
+    (place / oid).write_bytes(FILM)
+    app._copy_repository()
+    return app
+
+
+def test_what_is_missing_is_refused_one_by_one(bulky):
+    """First the host has no git-lfs, then nobody offers that Python: each is told before anything is built."""
+    run = bulky.site("v1")
+    assert run.rc != 0
+    assert "static/big.film is kept in Git LFS" in run.output
+    assert "Add git-lfs to flask_app_apt_packages" in run.output
+
+    bulky.variables |= {"flask_app_apt_packages": ["git-lfs", "nodejs"], "flask_app_python_mirror": "file:///srv/none"}
+    run = bulky.site("v1")
+    assert run.rc != 0
+    assert "(runtime.txt) is not on this host, and cannot be installed: " in run.output
+    assert "This host has 3.1" in run.output
+    assert "file:///srv/none offers" in run.output
+    assert not bulky.release_ids()
+
+
+def test_all_of_it_is_built(bulky, mirror, debian, crate):
+    bulky.variables |= {
+        "flask_app_python_mirror": mirror,
+        "flask_app_build_commands": ["node build.js", "rm build.js"],
+        "flask_app_extras": ["signed"],
+        "flask_app_extra_packages": ["waitress"],
+        "flask_app_constraints": ["waitress<3"],
+        "flask_app_wsgi": "probe.web:create_app()",
+    }
+    bulky.deploy("v1").check()
+    manifest = json.loads(bulky.shell("cat /srv/bulky/current/release.json"))
+    wanted = OTHER_PYTHON[debian][1]
+    assert manifest["python"].startswith(f"{wanted}.")
+    assert bulky.live()["dependency"] == "1.17.0"
+    running = bulky.shell(f"readlink /proc/{bulky.main_pid()}/exe").strip()
+    assert running.startswith("/opt/uv-python/cpython-")
+    packages = bulky.shell("ls /srv/bulky/current/venv/lib/python3*/site-packages").split()
+    assert {name for name in packages if name.startswith(("waitress-", "python_dotenv-"))} > {
+        "waitress-2.1.2.dist-info"
+    }
+
+    assert bulky.shell("cat /srv/bulky/current/src/static/big.film").encode() == FILM
+    assert bulky.shell("cat /srv/bulky/current/src/static/built/app.js") == "built by bulky-build with node\n"
+    assert bulky.shell("ls /srv/bulky/current/src/build.js || true") == ""
+    assert bulky.shell("stat -c '%U %G' /srv/bulky/current/src/static/built/app.js") == "root bulky\n"
+    objects = bulky.shell("git --git-dir=/srv/bulky/repo.git cat-file --batch-all-objects --batch-check")
+    sizes = [int(line.split()[2]) for line in objects.splitlines()]
+    assert max(sizes) < 100_000, "the content of a file that is not deployed was fetched"
+
+    other = json.loads(crate.shell("cat /srv/crate/current/release.json"))
+    assert not other["python"].startswith(f"{wanted}."), "two apps, two Pythons"
+    assert crate.live()
+
+
+def test_same_again_changes_nothing(bulky):
+    run = bulky.deploy("v1").check()
+    assert run.changed == 0
