@@ -3,11 +3,12 @@
 SHELL := /bin/bash
 LOCKS := tests/requirements
 VENV := .venv/.stamp
+COLLECTIONS := .ansible/collections/.stamp
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "  make %-42s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV) ## Make .venv with the pinned tools and link the collection
+setup: $(COLLECTIONS) ## Make .venv with the pinned tools and link the collections
 	@:
 
 setup-newest: $(VENV) ## Make .venv-newest with the newest ansible-core, where there is a Python for it
@@ -16,6 +17,9 @@ setup-newest: $(VENV) ## Make .venv-newest with the newest ansible-core, where t
 $(VENV): $(LOCKS)/oldest.txt $(LOCKS)/uv.txt tests/setup-environment
 	@tests/setup-environment oldest
 
+$(COLLECTIONS): $(LOCKS)/collections.txt tests/install-collections | $(VENV)
+	@tests/install-collections
+
 lock: $(VENV) ## Look for new versions of all tools and pin them
 	@cd $(LOCKS) && for set in "oldest ansible-core==2.19.* 3.11 tools" "newest ansible-core==2.21.* 3.12 newest"; do \
 	    read -r name core python source <<<"$$set"; \
@@ -23,13 +27,13 @@ lock: $(VENV) ## Look for new versions of all tools and pin them
 	        --no-annotate --python-version $$python --custom-compile-command "make lock" -o $$name.txt -; \
 	done
 
-test: $(VENV) setup-newest ## Run all tests: lint, unit, contract, galaxy, molecule on Debian 12 and 13
+test: setup setup-newest ## Run all tests: lint, unit, contract, galaxy, molecule on Debian 12 and 13
 	@tests/run
 
-lint unit contract galaxy molecule: $(VENV) setup-newest ## Run one level of the tests
+lint unit contract galaxy molecule: setup setup-newest ## Run one level of the tests
 	@tests/run $@
 
-hosts: $(VENV) ## Boot the test hosts, to run molecule/*/tests with pytest again and again
+hosts: setup ## Boot the test hosts, to run molecule/*/tests with pytest again and again
 	@.venv/bin/python tests/testbed install
 	@.venv/bin/python tests/testbed up --debian 12 bookworm-1=11 bookworm-2=12
 	@.venv/bin/python tests/testbed up --debian 13 trixie-1=21 trixie-2=22 git-1=31

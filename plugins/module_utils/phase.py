@@ -38,6 +38,8 @@ _PUBLIC = {
     *("DOMAIN", "DOMAIN_ALIASES", "DOMAIN_REDIRECTS", "SECURE_SSL_REDIRECT", "STAGE"),
     *("DEFAULT_STORAGE_DSN", "FORWARDED_ALLOW_IPS"),
 }
+#: A disk with this much free space is not what a program calls full.
+_PLENTY_MB = 1024
 
 
 class Phase:
@@ -239,6 +241,9 @@ def disk_full(app: App, error: PhaseError | None = None) -> PhaseError:
     """
     folders = [folder for folder in (app.root, app.root.parent, app.cache) if folder.is_dir()]
     where = min(folders, key=files.free_mb)
+    if error and files.free_mb(where) >= _PLENTY_MB:
+        # It speaks of another disk, such as the database server's.
+        return error
     return PhaseError(
         f"the disk is full: {where} has {files.free_mb(where)} MB free, and this takes more",
         advice="Nothing that serves was touched. Free some space on the host, then run this again.",

@@ -55,7 +55,6 @@ summary:
 
 from ansible_collections.baremetal.flask.plugins.module_utils import account, phase
 
-
 OPTIONS = {
     "authorities": {"type": "dict", "default": {}},
     "groups": {"type": "list", "elements": "str", "default": []},

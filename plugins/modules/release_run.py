@@ -52,11 +52,13 @@ output:
   returned: success
 """
 
-from ansible_collections.baremetal.flask.plugins.module_utils import command, files, history, manifest, phase
+from ansible_collections.baremetal.flask.plugins.module_utils import command, files, history, journal, manifest, phase
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 #: Runs once in the life of the app's data.
 INIT = "init commands"
+#: How much of an exception stands in the line that tells the cause.
+_EXCEPTION_LENGTH = 200
 OPTIONS = {
     "release": {"type": "str", "required": True},
     "commands": {"type": "list", "elements": "str", "required": True},
@@ -100,8 +102,10 @@ def _run(release, found: manifest.Manifest, words: str, *, title: str, options: 
             title=title,
         )
     except command.CommandError as error:
+        how = "took too long" if error.code is None else f"ended with {error.code}"
+        exception = journal.exception([journal.Line("", line) for line in error.output.splitlines()])
         raise PhaseError(
-            f"{title}, failed: '{words}' " + ("took too long" if error.code is None else f"ended with {error.code}"),
+            f"{title}, failed: '{words}' {how}" + (f": {exception[:_EXCEPTION_LENGTH]}" if exception else ""),
             advice="The old release goes on serving, but what the commands did before they failed is not undone. Mend "
             "the cause, commit, and deploy again.",
             log=error.log,

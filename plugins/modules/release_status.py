@@ -15,6 +15,10 @@ description:
 extends_documentation_fragment: [baremetal.flask.release.app, baremetal.flask.release.health]
 author: baremetal.flask contributors
 options:
+  database:
+    description: The app's database, with its C(kind) and the C(bytes) that its server says it takes (0 when unknown).
+    type: dict
+    default: {}
   attempts:
     description: How many of the last attempts to return.
     type: int
@@ -50,6 +54,9 @@ status:
         - Of each unit C(unit), C(state), C(restarts), C(memory_mb) and C(live), whether it is of the live release.
       type: list
       elements: dict
+    database:
+      description: C(kind) of the app's database, and C(size_mb), null when it is not known.
+      type: dict
     disk_mb:
       description: What the app's releases, virtualenvs, repository and data take.
       type: int
@@ -78,11 +85,12 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     manifest,
     phase,
     probe,
+    sqlite_file,
     systemd,
     watching,
 )
 
-OPTIONS = {**health.OPTIONS, "attempts": {"type": "int", "default": 10}}
+OPTIONS = {**health.OPTIONS, "attempts": {"type": "int", "default": 10}, "database": {"type": "dict", "default": {}}}
 #: Steps on the way that are no attempt of their own.
 _STEPS = (history.BUILT, history.RELEASE_PHASE)
 
@@ -92,6 +100,7 @@ _NOTHING: dict[str, Any] = {
     "held": "",
     "health": "not provisioned",
     "instances": [],
+    "database": {"kind": "", "size_mb": None},
     "disk_mb": 0,
     "lock": "",
     "attempts": [],
@@ -111,6 +120,7 @@ def work(this: phase.Phase) -> dict:
             "held": hold.by if hold else "",
             "health": _health(this) if live else "nothing is live",
             "instances": _instances(this),
+            "database": _database(this),
             "disk_mb": sum(files.size_bytes(folder) for folder in (app.root, app.data) if folder.is_dir()) >> 20,
             "free_mb": files.free_mb(app.root),
             "lock": str(lock) if lock and lock.expires > time.time() else "",
@@ -127,6 +137,14 @@ def _live(this: phase.Phase, events: list[history.Event]) -> dict | None:
         return None
     since = history.last(events, live.id, history.LIVE, history.ROLLED_BACK)
     return {**found.public(), "python": found.python, "by": since.by if since else "", "at": since.at if since else 0}
+
+
+def _database(this: phase.Phase) -> dict:
+    given = this.options["database"]
+    size = int(given.get("bytes") or 0)
+    if given.get("kind") == "sqlite":
+        size = sqlite_file.size_bytes(this.app) or 0
+    return {"kind": given.get("kind", ""), "size_mb": round(size / (1 << 20), 2) if size else None}
 
 
 def _health(this: phase.Phase) -> str:

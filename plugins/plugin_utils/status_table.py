@@ -54,6 +54,9 @@ def _row(host: str, status: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _notes(status: Mapping[str, Any]) -> list[str]:
     notes = []
+    database = status.get("database") or {}
+    if database.get("kind") and database.get("size_mb") is not None:
+        notes.append(f"database {database['kind']}, {database['size_mb']} MB")
     if status.get("held"):
         notes.append(f"{status['held']} rolled back: site.yml stays on this release until deploy.yml moves it forward")
     if status.get("lock"):

@@ -48,9 +48,13 @@ LAYERS = [
     ["app_json"],
     ["installation"],
     ["configuration", "one_off"],
+    # Servers of databases and caches.
+    ["tuning", "firewall", "postgresql", "server_clients", "server_files", "credentials"],
+    ["certificate", "redis"],
     # What one part of the host is like.
     ["systemd", "journal", "manifest", "lease", "nginx", "sqlite_file"],
     ["account", "instances", "phase", "watching"],
+    ["server", "mariadb", "postgresql_cluster"],
     # Parts of a phase.
     ["source", "finish", "undo", "virtualenv", "preparation", "readiness", "processes"],
     ["build", "inputs"],
@@ -82,6 +86,7 @@ PURE = [
     "health",
     "settings",
 ]
+PURE += ["tuning", "firewall", "postgresql"]
 PURE += ["app_json", "calendars", "database_parts", "dotenv", "flx", "one_off"]
 #: The only files that start programs themselves.
 STARTS_PROGRAMS = {"module_utils/command.py", "plugin_utils/controller.py"}

@@ -65,7 +65,8 @@ class Answer:
 class App:
     """One app in one environment: its repository, its inventory and its hosts.
 
-    ``variables``: the inventory's, changed by the tests at will; each run writes the inventory anew.
+    ``variables``: the inventory's, changed by the tests at will; each run writes the inventory anew. ``groups``: the
+    inventory's other groups, such as ``database``.
     """
 
     name: str
@@ -74,6 +75,7 @@ class App:
     folder: Path
     variables: dict[str, object]
     runs: list[Run] = field(default_factory=list)
+    groups: dict[str, Sequence[Host]] = field(default_factory=dict)
 
     @property
     def machine(self) -> Host:
@@ -126,7 +128,8 @@ class App:
         ``variables`` go onto its command line (``-e``), ``env`` into its environment. It is for the caller to say
         whether it had to succeed.
         """
-        inventory = playbooks.write_inventory(self.folder / "staging", {"app": self.machines}, self.variables)
+        groups = {"app": self.machines, **self.groups}
+        inventory = playbooks.write_inventory(self.folder / "staging", groups, self.variables)
         run = playbooks.run_playbook(
             f"playbooks/{playbook}.yml",
             inventory=inventory,

@@ -1,0 +1,138 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""An app that keeps rows in whatever DATABASE_URL names, and a counter in whatever REDIS_URL names."""
+
+from __future__ import annotations
+
+import socket
+from urllib.parse import urlencode
+
+from apps.repos import Commit
+from support.deployments import App, remote_calls
+from testbed import Host
+
+# psycopg2 is what SQLAlchemy 2.0 takes postgresql:// for; PyNaCl is what PyMySQL needs for MariaDB's ed25519.
+REQUIREMENTS = """\
+flask==3.1.2
+gunicorn==23.0.0
+sqlalchemy==2.0.44
+psycopg2-binary==2.9.11
+pymysql==1.1.2
+pynacl==1.6.0
+redis==7.0.1
+"""
+
+APP = """\
+import os
+
+import sqlalchemy as sql
+from flask import Flask, request
+
+app = Flask(__name__)
+engine = sql.create_engine(os.environ["DATABASE_URL"], pool_pre_ping=True)
+metadata = sql.MetaData()
+rows = sql.Table(
+    "rows", metadata, sql.Column("id", sql.Integer, primary_key=True), sql.Column("body", sql.Text, nullable=False)
+)
+
+
+def identity(**more):
+    return {"code": "CODE", "dependency": "", **more}
+
+
+@app.get("/")
+def read():
+    with engine.connect() as connection:
+        return identity(rows=connection.execute(sql.select(sql.func.count()).select_from(rows)).scalar())
+
+
+@app.post("/")
+def write():
+    body = request.get_data(as_text=True)
+    with engine.begin() as connection:
+        connection.execute(rows.insert().values(body=body))
+    return identity(body=body)
+
+
+@app.get("/last")
+def last():
+    with engine.connect() as connection:
+        return {"body": connection.execute(sql.select(rows.c.body).order_by(rows.c.id.desc()).limit(1)).scalar()}
+
+
+@app.get("/sql")
+def ask():
+    with engine.connect() as connection:
+        return {"answer": [list(map(str, row)) for row in connection.execute(sql.text(request.args["q"]))]}
+
+
+@app.get("/count")
+def count():
+    import redis
+
+    return {"count": redis.from_url(os.environ["REDIS_URL"]).incr("count")}
+
+
+@app.get("/url")
+def url():
+    return {"database": os.environ.get("DATABASE_URL", ""), "cache": os.environ.get("REDIS_URL", "")}
+
+
+@app.get("/healthz")
+def healthz():
+    with engine.connect() as connection:
+        connection.execute(sql.text("SELECT 1"))
+    return "well"
+"""
+
+MIGRATE = """\
+from wsgi import engine, metadata
+
+metadata.create_all(engine)
+"""
+
+
+def commit(number: int) -> Commit:
+    """Version N, tagged ``v<N>``."""
+    files = {"requirements.txt": REQUIREMENTS, "wsgi.py": APP.replace("CODE", str(number)), "migrate.py": MIGRATE}
+    return Commit(files=files, tag=f"v{number}")
+
+
+def answer(app: App, statement: str) -> list[list[str]]:
+    """What the app's database says to the live release."""
+    return app.ask(f"/sql?{urlencode({'q': statement})}").json()["answer"]
+
+
+def add(app: App, body: str) -> None:
+    app.ask("/", method="POST", body=body).json()
+
+
+def fails(app: App, *told: str, code: str, **variables: object) -> None:
+    """A site.yml with these variables ends with words that name the cause, while the live release serves on."""
+    kept = dict(app.variables)
+    app.variables.update(variables)
+    try:
+        run = app.site()
+    finally:
+        app.variables.clear()
+        app.variables.update(kept)
+    assert run.rc != 0
+    for words in told:
+        assert words in " ".join(run.output.split()), run.output
+    assert app.live()["code"] == code
+
+
+def is_quiet(app: App) -> list[str]:
+    """Provisioning again changes nothing, and neither would it in check mode. Returns the calls to hosts."""
+    checked = app.run("provision", arguments=["--check", "--diff"]).check()
+    assert checked.changes() == [], checked.output
+    again = app.run("provision").check()
+    assert again.changes() == [], again.output
+    return remote_calls(again)
+
+
+def reachable(machine: Host, port: int) -> bool:
+    """Whether this controller, which is no host of the app, gets through to a port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((machine.address, port)) == 0
