@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.baremetal.flask.plugins.plugin_utils import controller
 
 
 class ActionModule(ActionBase):
-    """Returns the header that the callback prints. Touches no host."""
+    """Returns the header that the callback prints, or refuses to leave a host out. Touches no host."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
@@ -28,8 +29,15 @@ class ActionModule(ActionBase):
                 "environment": {"type": "str", "default": ""},
                 "version": {"type": "str", "default": ""},
                 "hosts": {"type": "list", "elements": "str", "default": []},
+                "every_host": {"type": "bool", "default": False},
                 "url": {"type": "str", "default": ""},
                 "by": {"type": "str", "default": ""},
             }
         )
+        left_out = [host for host in header["hosts"] if host not in (task_vars or {})["ansible_play_hosts_all"]]
+        if header.pop("every_host") and left_out:
+            raise AnsibleActionFail(
+                f"--limit leaves out {', '.join(left_out)}: a release goes to every host of the group or to none. Run "
+                "this without --limit, or take that host out of the inventory."
+            )
         return {"changed": False, "header": {**header, "by": header["by"] or controller.deployer()}}

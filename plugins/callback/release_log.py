@@ -146,7 +146,7 @@ HEARTBEAT_CHECK_SECONDS = 0.5
 # These talk to the user by themselves: no live line, no heartbeat.
 TALKING_ACTIONS = ("pause", "debug")
 # Their message says it all; the place of the task in a file would lead astray.
-REFUSING_ACTIONS = ("validate_argument_spec", "check_variables", "assert", "fail")
+REFUSING_ACTIONS = ("validate_argument_spec", "check_variables", "announce", "assert", "fail")
 
 LOST_ADVICE = "Bring the host back, or take it out of the inventory, and run this again."
 
@@ -491,7 +491,7 @@ class CallbackModule(DefaultCallback):
         title = PHASES[told.pop() if len(told) == 1 else str(run.phase)].title
         cells = [run.cell(name) for name in run.shown]
         self._would_change.update(cell.host for cell in cells if cell.word == "would change")
-        summaries = {name: self._summary(run, host) for name, host in run.shown.items()}
+        summaries = {name: self._summary(host) for name, host in run.shown.items()}
         summary, further = summary_lines(summaries, group_above=self._group_above)
         self._say_hosts(title, cells, summary)
         self._say_all(further)
@@ -510,11 +510,11 @@ class CallbackModule(DefaultCallback):
             self._say_hosts(PHASES[phase].title, cells, summary)
             self._say_all(further)
 
-    def _summary(self, run: TaskRun, host: HostRun) -> str:
+    def _summary(self, host: HostRun) -> str:
         if host.state not in ("ok", "changed"):
             return ""
         text = one_line(host.result.get("summary") or "")
-        if run.phase == "switch" and self._url and self._url not in text:
+        if host.result.get("phase") == "switch" and self._url and self._url not in text:
             text = f"{text}, {self._url}" if text else self._url
         return text
 

@@ -223,6 +223,15 @@ options:
     default: 60
 """
 
+    #: How closely a release is looked at once it is live.
+    LIVE = r"""
+options:
+  watch_seconds:
+    description: How long to watch the release after the switch. Seconds.
+    type: float
+    default: 3
+"""
+
     #: How a deploy ends.
     FINISH = r"""
 options:

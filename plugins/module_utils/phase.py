@@ -65,26 +65,16 @@ class Phase:
         """Since this phase began."""
         return round(time.monotonic() - self.started, 3)
 
-    @contextlib.contextmanager
-    def before(self, name: str) -> Iterator[dict[str, Any]]:
-        """A phase that comes first in the same call. What fails in it is told as its failure.
+    def go_on(self, name: str, *, summary: str) -> None:
+        """End this phase well and enter the next one in the same call: what fails from now on is that one's failure."""
+        self.earlier.append({"phase": self.name, "seconds": self.seconds, "summary": summary})
+        self.name, self.started = name, time.monotonic()
 
-        :returns: to be filled with its ``summary``.
-        """
-        outer, self.name, self.started = self.name, name, time.monotonic()
-        done: dict[str, Any] = {"phase": name}
-        yield done
-        self.earlier.append({**done, "seconds": self.seconds})
-        self.name, self.started = outer, time.monotonic()
-
-    def require_controller(self) -> None:
-        """
-        :raises PhaseError: when nobody waits for the result any more: the run was interrupted, or its machine is gone.
-        """
+    def has_controller(self) -> bool:
+        """Somebody still waits for the result: the run was not interrupted, nor is its machine gone."""
         waiting = select.poll()
         waiting.register(sys.stdout.fileno(), select.POLLERR | select.POLLHUP)
-        if waiting.poll(0):
-            raise PhaseError("the run was interrupted", advice="Run it again to go on.")
+        return not waiting.poll(0)
 
     def lock(self, purpose: str = "") -> lease.Lock:
         options = self.options
@@ -201,7 +191,7 @@ def main(
     phase = Phase(name, module)
     with _told(phase):
         result = work(phase)
-        told = {"phase": name, "seconds": phase.seconds, "earlier": phase.earlier}
+        told = {"phase": phase.name, "seconds": phase.seconds, "earlier": phase.earlier}
         result = {"changed": False, **result}
         module.exit_json(**told, **result)
 

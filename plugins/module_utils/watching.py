@@ -16,7 +16,7 @@ GOOD_ANSWERS = 3
 #: Bad answers in a row that end the watch after a switch. A dead process ends it at once.
 BAD_ANSWERS = 3
 #: Long enough for a process that dies of its first answer to be dead when the next one is asked for.
-_BETWEEN_ANSWERS_SECONDS = 0.1
+_BETWEEN_ANSWERS_SECONDS = 0.05
 #: Connecting to a socket that nobody listens on costs next to nothing.
 _BETWEEN_KNOCKS_SECONDS = 0.02
 #: Asking systemd takes a program, and CPU time that a starting app could use.

@@ -11,6 +11,7 @@ module: announce
 short_description: Say which app, environment and version a run is about
 description:
   - Returns the header that the callback P(baremetal.flask.release_log#callback) prints before the first phase.
+  - Refuses to go on when a C(--limit) leaves out a host that must not be left out.
   - Runs on the controller and touches no host.
 author: baremetal.flask contributors
 options:
@@ -35,6 +36,12 @@ options:
     type: list
     elements: str
     default: []
+  every_host:
+    description:
+      - None of O(hosts) may be left out. Hosts of an app hold the same release; a limit would split them, or make one
+        wait for others that never come.
+    type: bool
+    default: false
   url:
     description: Where users reach the app.
     type: str

@@ -15,10 +15,15 @@ description:
   - The release is an immutable folder with the code, a virtualenv, the environment and the units. Its name is made
     from the commit and from a keyed hash of every other input, so that equal inputs give the same name on every host.
   - When the release is live already the lock is given back at once.
+  - With O(go_live), a release that was built quickly and has no commands to run first goes live in the same call.
 extends_documentation_fragment:
   - baremetal.flask.release
   - baremetal.flask.release.source
   - baremetal.flask.release.inputs
+  - baremetal.flask.release.health
+  - baremetal.flask.release.ready
+  - baremetal.flask.release.live
+  - baremetal.flask.release.finish
 author: baremetal.flask contributors
 options:
   sha:
@@ -41,6 +46,12 @@ options:
     description: How long each program of the build may take. Seconds.
     type: int
     default: 1800
+  go_live:
+    description:
+      - Make the release live in this call too, as M(baremetal.flask.release_switch) does, unless the build took long or
+        there is a release phase to run. For a single host without commands, which saves a call.
+    type: bool
+    default: false
   uv:
     description: The uv program on the host.
     type: path
@@ -54,13 +65,14 @@ EXAMPLES = r"""
     repository: git@git.example.com:acme/shop.git
     version: main
     env: "{{ {'MAIL_SERVER': 'smtp.example.com'} | to_json | b64encode }}"
+    health: {host: shop.example.com}
 """
 
 RETURN = r"""
 state:
   description:
     - V(built), go on with M(baremetal.flask.release_ready); V(live), nothing to do; V(held), a rollback holds the app;
-      V(planned), check mode.
+      V(switched), it is live now, see O(go_live); V(planned), check mode.
   type: str
   returned: success
 release:
@@ -95,15 +107,20 @@ from pathlib import Path
 from ansible_collections.baremetal.flask.plugins.module_utils import (
     build,
     configuration,
+    going_live,
+    health,
     history,
     inputs,
     instances,
+    lease,
     manifest,
     phase,
     source,
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
+#: A build that took longer is told of before the release starts.
+_LONG_SECONDS = 10
 OPTIONS = {
     **source.OPTIONS,
     "sha": {"type": "str", "default": ""},
@@ -111,6 +128,9 @@ OPTIONS = {
     "rebuild": {"type": "bool", "default": False},
     "honour_hold": {"type": "bool", "default": False},
     "python_mirror": {"type": "str", "default": ""},
+    **health.OPTIONS,
+    **going_live.OPTIONS,
+    "go_live": {"type": "bool", "default": False},
     "build_seconds": {"type": "int", "default": 1800},
     "uv": {"type": "path", "default": "/opt/uv/bin/uv"},
 }
@@ -142,7 +162,8 @@ def work(this: phase.Phase) -> dict:
             raise
         if result["state"] != "built":
             lock.give_back()
-        return result
+            return result
+        return _go_live(this, lock, result)
 
 
 def _build(this: phase.Phase, lock) -> dict:
@@ -179,6 +200,22 @@ def _build(this: phase.Phase, lock) -> dict:
         "summary": f"{built.title} {built.subject}; {how}, Python {built.python}",
         **({"diff": _diff(this, request)} if this.module._diff else {}),
     }
+
+
+def _go_live(this: phase.Phase, lock: lease.Lock, built: dict) -> dict:
+    """Go on with the release, unless there is something to do first, or a long build to tell of."""
+    options = this.options
+    if not options["go_live"] or built["release_commands"] or this.seconds > _LONG_SECONDS or not this.has_controller():
+        return built
+    release = this.app.release(built["release"]["id"])
+    found = manifest.require(release)
+    this.hide_variables_of(release)
+    this.go_on("ready", summary=built["summary"])
+    going_live.start(this, release, found)
+    switched = going_live.switch(
+        this, lock, release, found, ref=options["version"], change=history.LIVE, end_others=True
+    )
+    return {**built, **switched, "state": "switched"}
 
 
 def _request(this: phase.Phase) -> tuple[source.Repository, build.Request]:

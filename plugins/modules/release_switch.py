@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - baremetal.flask.release
   - baremetal.flask.release.health
   - baremetal.flask.release.ready
+  - baremetal.flask.release.live
   - baremetal.flask.release.finish
 author: baremetal.flask contributors
 options:
@@ -40,10 +41,6 @@ options:
     description: This goes back to an older release; the next C(site.yml) then stays there.
     type: bool
     default: false
-  watch_seconds:
-    description: How long to watch the release after the switch. Seconds.
-    type: float
-    default: 3
   finish:
     description: End the old release, prune and unlock too.
     type: bool
@@ -74,32 +71,23 @@ summary:
   returned: success
 """
 
-import dataclasses
-
 from ansible_collections.baremetal.flask.plugins.module_utils import (
-    finish,
+    going_live,
     health,
     history,
     instances,
-    lease,
     manifest,
     phase,
-    readiness,
-    undo,
-    watching,
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
-from ansible_collections.baremetal.flask.plugins.module_utils.layout import Release
 
 OPTIONS = {
     **health.OPTIONS,
-    **readiness.OPTIONS,
-    **finish.OPTIONS,
+    **going_live.OPTIONS,
     "release": {"type": "str", "required": True},
     "start": {"type": "bool", "default": False},
     "ref": {"type": "str", "default": ""},
     "rollback": {"type": "bool", "default": False},
-    "watch_seconds": {"type": "float", "default": 3},
     "finish": {"type": "bool", "default": True},
 }
 
@@ -113,39 +101,14 @@ def work(this: phase.Phase) -> dict:
         found = manifest.require(release)
         this.hide_variables_of(release)
         if options["start"]:
-            with this.before("ready") as done:
-                done["summary"] = readiness.make_ready(this, release, found)
-                # Who interrupts a run while the release starts does not want it to go live a moment later.
-                this.require_controller()
+            this.name = "ready"
+            going_live.start(this, release, found)
         elif not instances.is_answering(release):
             raise PhaseError(f"release {release.id} is not running on this host", advice="Run the playbook again.")
-        return _switch(this, lock, release, found)
-
-
-def _switch(this: phase.Phase, lock: lease.Lock, release: Release, found: manifest.Manifest) -> dict:
-    app, options = this.app, this.options
-    found = dataclasses.replace(found, ref=options["ref"] or found.ref)
-    if app.live_id() != release.id:
         change = history.ROLLED_BACK if options["rollback"] else history.LIVE
-        lock.note(origin=app.live_id() or lease.NOTHING, target=release.id, change=change)
-        instances.switch(release)
-        this.record(change, found)
-    live_seconds = this.seconds
-    try:
-        instances.start_work(release)
-        watching.watch(release, health.expectation(options), seconds=options["watch_seconds"])
-    except PhaseError as error:
-        # At once: users must not wait for the controller.
-        undo.undo(this, lock, error.message)
-        raise
-    ended = finish.finish(this, lock) if options["finish"] else []
-    told = [f"live after {live_seconds:.1f}s", f"watched {options['watch_seconds']:g}s", *ended]
-    return {
-        "changed": True,
-        "release": found.public(),
-        "live_seconds": live_seconds,
-        "summary": ", ".join(told),
-    }
+        return going_live.switch(
+            this, lock, release, found, ref=options["ref"], change=change, end_others=options["finish"]
+        )
 
 
 def main() -> None:

@@ -57,7 +57,7 @@ LAYERS = [
     ["server", "mariadb", "postgresql_cluster"],
     # Parts of a phase.
     ["source", "finish", "undo", "virtualenv", "preparation", "readiness", "processes"],
-    ["build", "inputs"],
+    ["build", "inputs", "going_live"],
 ]
 #: Pure decisions: they read what they are given, and start no program.
 PURE = [

@@ -127,7 +127,8 @@ class Point:
 
 
 BUILDING = Point("building", hold="build")
-BUILT = Point("built", pause="release_switch")
+#: A deploy without a release phase goes on in the same call.
+BUILT = Point("built", pause="release_switch", variables={"flask_app_release_commands": ["true"]})
 MIGRATING = Point(
     "migrating",
     hold="migration",
