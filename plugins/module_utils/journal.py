@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,10 @@ _ENTRIES = 600
 _TRACEBACK = "Traceback (most recent call last):"
 #: Stands between two tracebacks of which one came of the other.
 _CHAIN = ("During handling of the above exception", "The above exception was the direct cause")
+#: The head of a frame; its source, and marks below that, follow.
+_FRAME = re.compile(r'\s+File "')
+#: What gunicorn tells of its workers' comings and goings: after a traceback, mere consequences.
+_CHATTER = "] [INFO] "
 #: With what gunicorn ends when a worker cannot start: a consequence, never the cause.
 _CONSEQUENCE = "gunicorn.errors.HaltServer"
 
@@ -76,8 +81,25 @@ def telling(lines: Sequence[Line], *, limit: int = 30) -> list[str]:
         of_process.setdefault(process, set()).add(end)
     echoes = {process for process, ends in of_process.items() if all(first[end] != process for end in ends)}
     dropped = {index for _process, indexes, end in tracebacks if end.startswith(_CONSEQUENCE) for index in indexes}
+    for _process, indexes, _end in tracebacks:
+        dropped |= _frames_of_others(lines, indexes)
+    if tracebacks:
+        last = tracebacks[-1][1][-1]
+        dropped |= {index for index in range(last, len(lines)) if _CHATTER in lines[index].text}
     kept = (line.text for index, line in enumerate(lines) if index not in dropped and line.process not in echoes)
     return list(kept)[-limit:]
+
+
+def _frames_of_others(lines: Sequence[Line], indexes: Sequence[int]) -> set[int]:
+    """The lines of a traceback's frames in installed packages, unless it has no others."""
+    frames: list[list[int]] = []
+    for index in indexes[1:-1]:
+        if _FRAME.match(lines[index].text):
+            frames.append([])
+        if frames:
+            frames[-1].append(index)
+    others = [frame for frame in frames if "/site-packages/" in lines[frame[0]].text]
+    return set() if len(others) == len(frames) else {index for frame in others for index in frame}
 
 
 def _tracebacks(lines: Sequence[Line]) -> Iterator[tuple[str, list[int], str]]:

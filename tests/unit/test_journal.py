@@ -83,6 +83,26 @@ def test_traceback_that_was_cut_off_is_shown_and_names_no_exception():
     assert journal.exception(lines) == ""
 
 
+def test_frames_of_installed_packages_and_the_workers_farewell_are_left_out():
+    texts = [
+        "[2026-11-20 10:12:01 +0000] [11] [ERROR] Exception in worker process",
+        "Traceback (most recent call last):",
+        '  File "/srv/shop/venvs/1/lib/python3.13/site-packages/gunicorn/arbiter.py", line 752, in spawn_worker',
+        "    worker.init_process()",
+        "    ~~~~~~~~~~~~~~~~~~~^^",
+        '  File "/srv/shop/releases/1/src/wsgi.py", line 3, in <module>',
+        "    import shopp",
+        "ModuleNotFoundError: No module named 'shopp'",
+        "[2026-11-20 10:12:01 +0000] [11] [INFO] Worker exiting (pid: 11)",
+        "[2026-11-20 10:12:02 +0000] [10] [ERROR] Worker (pid:11) exited with code 3.",
+    ]
+    lines = [Line("11", text) for text in texts]
+    assert journal.telling(lines) == [*texts[:2], *texts[5:8], texts[9]]
+    # A traceback of nothing else is shown as it is.
+    foreign = [line for line in lines if "wsgi.py" not in line.text]
+    assert [text for text in journal.telling(foreign) if "arbiter" in text]
+
+
 def test_chained_exception_is_told_by_its_last_one():
     lines = [
         Line("11", text)
