@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import grp
 import os
-import pwd
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,9 +97,7 @@ def build(
         venv, packages, how = installer.provide(rebuild=request.rebuild)
         import_paths = [release.lib] if needs.is_package else [import_path] if import_path != folder else []
         installer.install_app()
-        for parent in {folder, *import_paths}:
-            _link_instance(app, parent)
-        mounts = configuration.lay(release, folder, given=request.given)
+        mounts = configuration.lay(release, folder, import_paths, given=request.given)
         app_group = grp.getgrnam(app.user).gr_gid
         for tree in (release.src, release.lib):
             if tree.is_dir():
@@ -153,21 +149,3 @@ def _app_folder(release: Release, subdirectory: str) -> Path:
             advice=f"Folders at this commit: {listed}.",
         )
     return folder
-
-
-def _link_instance(app: App, parent: Path) -> None:
-    """Let Flask's instance folder beside the code be the one that outlives releases.
-
-    What the repository brings in it is copied there, once: a file that is there already is the app's own.
-    """
-    folder = parent / "instance"
-    if folder.is_dir() and not folder.is_symlink():
-        user = pwd.getpwnam(app.user)
-        for path in sorted(folder.rglob("*")):
-            target = app.instance / path.relative_to(folder)
-            if not target.exists() and not path.is_symlink():
-                target.mkdir() if path.is_dir() else shutil.copyfile(path, target)
-                os.chown(target, user.pw_uid, user.pw_gid)
-        files.remove_tree(folder)
-    if not folder.exists():
-        folder.symlink_to(app.instance)

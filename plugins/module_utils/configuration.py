@@ -141,8 +141,10 @@ def _replace_words(release: Release, folder: Path, *, given: Given) -> None:
             _write(parent, place, text, what=f"{flx.NAME}: '{name}'")
 
 
-def lay(release: Release, folder: Path, *, given: Given) -> dict[str, str]:
+def lay(release: Release, folder: Path, import_paths: Sequence[Path], *, given: Given) -> dict[str, str]:
     """Put the shared paths and the inventory's files in their places, in the code and in the installed app.
+
+    :param import_paths: where the app's modules are, beside each of which Flask has an instance folder.
 
     :returns: see ``manifest.Manifest.mounts``.
     """
@@ -150,6 +152,8 @@ def lay(release: Release, folder: Path, *, given: Given) -> dict[str, str]:
     app = release.app
     user = pwd.getpwnam(app.user)
     owner = shared_paths.Owner(user.pw_uid, user.pw_gid)
+    for parent in {folder, *import_paths}:
+        shared_paths.link_whole(parent / "instance", real=app.instance, owner=owner)
     shared = shared_paths.chosen(given.shared_paths)
     folders = {PurePosixPath(text) for text in given.shared_paths if shared_paths.is_folder(text)}
     if shared:

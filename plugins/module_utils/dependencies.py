@@ -22,6 +22,8 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 #: Files that say what to install, of which an app has exactly one.
+#: What a requirements file was called on Fluxflex.
+_OTHER_NAME = "req.txt"
 _LOCK_FILES = ("requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock")
 #: What a project without any of them may have.
 _BARE = ("pyproject.toml", "setup.py", "setup.cfg")
@@ -143,6 +145,8 @@ def _only_one(names: Collection[str], project: Mapping) -> str:
             )
     if bare := [name for name in _BARE[1:] if name in names]:
         return bare[0]
+    if _OTHER_NAME in names:
+        return _OTHER_NAME
     raise PhaseError(
         "cannot tell what to install: no requirements.txt, uv.lock, poetry.lock, Pipfile.lock, setup.py or "
         "pyproject.toml with a [project] table",

@@ -90,6 +90,33 @@ def link(
     place.symlink_to(shared / target)
 
 
+def link_whole(folder: Path, *, real: Path, owner: Owner) -> None:
+    """Let a folder of the code be one of the app's data; each file that only the repository has is copied there.
+
+    :param real: the folder in the data, which is there.
+    """
+    if folder.is_dir() and not folder.is_symlink():
+        with _folder_in(real, PurePosixPath(), owner) as target:
+            _merge(folder, target, owner)
+        remove_tree(folder)
+    if not folder.exists():
+        folder.symlink_to(real)
+
+
+def _merge(source: Path, target: int, owner: Owner) -> None:
+    for entry in sorted(source.iterdir()):
+        if not _exists(entry.name, target):
+            _copy(entry, entry.name, target, owner)
+        elif entry.is_dir() and not entry.is_symlink():
+            # What the app has made of it, a file or a link, stays as it is.
+            with contextlib.suppress(OSError):
+                descriptor = os.open(entry.name, _OPEN_FOLDER, dir_fd=target)
+                try:
+                    _merge(entry, descriptor, owner)
+                finally:
+                    os.close(descriptor)
+
+
 def ensure(base: Path, path: PurePosixPath, owner: Owner) -> Path:
     """A folder below ``base``, made where it is missing."""
     with _folder_in(base, path, owner):

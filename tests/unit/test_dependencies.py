@@ -102,7 +102,7 @@ def test_line_that_does_not_name_the_app(project, line):
         ({}, "no requirements.txt, uv.lock, poetry.lock, Pipfile.lock", "holds: nothing"),
         ({"app.py": "", "readme.md": ""}, "no requirements.txt", "holds: app.py, readme.md"),
         ({"pyproject.toml": "[tool.ruff]"}, "no requirements.txt", "flask_app_subdirectory"),
-        ({"req.txt": "flask"}, "no requirements.txt", "flask_app_packages_file"),
+        ({"reqs.txt": "flask"}, "no requirements.txt", "flask_app_packages_file"),
         ({"pyproject.toml": "[tool.poetry]\nname = 'shop'\n"}, "pyproject.toml has no lock file", "poetry lock"),
         ({"Pipfile": ""}, "Pipfile has no lock file beside it", "pipenv lock"),
         ({"Pipfile.lock": "{}"}, "Pipfile.lock has no table of default packages", "pipenv lock"),

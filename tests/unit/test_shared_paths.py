@@ -124,3 +124,35 @@ def test_the_instance_folder_is_shared_anyway():
 def test_paths_that_lead_elsewhere_are_refused(paths):
     with pytest.raises(PhaseError, match="flask_app_shared_paths"):
         shared_paths.chosen(paths)
+
+
+# --- Flask's instance folder ------------------------------------------------------------------------------------------
+
+
+def test_an_instance_folder_is_merged_file_by_file(code, shared):
+    (shared / "deep").mkdir()
+    (shared / "deep/a.txt").write_text("the app's own")
+    (code / "uploads/deep/b.txt").write_text("new")
+    (code / "uploads/other").mkdir()
+    shared_paths.link_whole(code / "uploads", real=shared, owner=OWNER)
+    assert (code / "uploads").readlink() == shared
+    assert {path.name: path.read_text() for path in (shared / "deep").iterdir()} == {
+        "a.txt": "the app's own",
+        "b.txt": "new",
+    }
+    assert (shared / "other").is_dir()
+    shared_paths.link_whole(code / "uploads", real=shared, owner=OWNER)
+    assert (code / "uploads").readlink() == shared
+
+
+def test_an_instance_folder_is_never_merged_through_a_link_of_the_app(code, shared, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (shared / "deep").symlink_to(outside)
+    shared_paths.link_whole(code / "uploads", real=shared, owner=OWNER)
+    assert list(outside.iterdir()) == []
+
+
+def test_an_instance_folder_that_the_repository_lacks_is_a_link(code, shared):
+    shared_paths.link_whole(code / "instance", real=shared, owner=OWNER)
+    assert (code / "instance").readlink() == shared

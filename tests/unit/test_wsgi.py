@@ -199,3 +199,63 @@ def test_entry_point_pattern_accepts(good):
 )
 def test_entry_point_pattern_refuses(bad):
     assert not ENTRY_POINT.fullmatch(bad)
+
+
+# --- FLASK_APP --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flask_app", "expected", "parent"),
+    [
+        ("shop", "shop:create_app()", "."),
+        ("shop.web", "shop.web:app", "."),
+        ("shop/web.py", "shop.web:app", "."),
+        ("./hello.py", "hello:server", "."),
+        ("hello", "hello:server", "."),
+        ("hello:server", "hello:server", "."),
+        ("hello:make", "hello:make()", "."),
+        ("hello:make('x')", "hello:make('x')", "."),
+        ("backend/hello", "hello:app", "backend"),
+        ("inner", "inner:app", "src"),
+    ],
+)
+def test_flask_app_says_where_the_app_is(tmp_path, flask_app, expected, parent):
+    for path, text in {
+        "wsgi.py": "app = Flask(__name__)\n",
+        "shop/__init__.py": "def create_app():\n    pass\n",
+        "shop/web.py": "app = object()\n",
+        "hello.py": "server = Flask(__name__)\ndef make(name='y'):\n    return server\n",
+        "backend/hello.py": "app = Flask(__name__)\n",
+        "src/inner.py": "app = Flask(__name__)\n",
+    }.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    assert wsgi.find(tmp_path, flask_app) == (expected, tmp_path / parent)
+
+
+@pytest.mark.parametrize(
+    ("flask_app", "told"),
+    [
+        ("missing.py", "names no module"),
+        ("../wsgi", "names no module"),
+        ("empty", "names empty.py, and there is no app"),
+    ],
+)
+def test_flask_app_that_names_nothing_is_refused(tmp_path, flask_app, told):
+    (tmp_path / "app").mkdir()
+    (tmp_path / "wsgi.py").write_text("app = 1\n")
+    (tmp_path / "app/empty.py").write_text("x = 1\n")
+    with pytest.raises(PhaseError, match=told):
+        wsgi.find(tmp_path / "app", flask_app)
+
+
+@pytest.mark.parametrize(
+    ("package", "expected"), [(True, ("application.app:app", ".")), (False, ("app:app", "application"))]
+)
+def test_an_application_folder_is_found(tmp_path, package, expected):
+    folder = tmp_path / "application"
+    folder.mkdir()
+    (folder / "app.py").write_text("app = Flask(__name__)\n")
+    if package:
+        (folder / "__init__.py").write_text("")
+    assert wsgi.find(tmp_path) == (expected[0], tmp_path / expected[1])

@@ -30,10 +30,15 @@ def conf(new_app, machine) -> App:
         flask_app_database_variables={"url": "SQLALCHEMY_DATABASE_URI", "password": "PGPASSWORD", "host": "DB_HOST A"},
         flask_app_files={"instance/config.py": "../templates/config.py.j2", "conf/app.ini": "../templates/app.ini.j2"},
         flask_app_shared_paths=["uploads", "data/app.db"],
+        flask_app_build_commands=[
+            "env > built.txt; ls /srv/conf/releases >> built.txt; cat /srv/conf/releases/*/src/conf/app.ini"
+            " /srv/conf/releases/*/env /etc/conf/platform.env /var/lib/conf/raw >> built.txt 2>/dev/null; true"
+        ],
         flask_app_release_commands=[
             "flask show HARD > /var/lib/conf/release",
             'printf %s "${HARD}" > /var/lib/conf/raw',
         ],
+        flask_app_scheme="http",
         motto="first",
     )
     templates = Path(app.folder / "templates")

@@ -24,6 +24,14 @@ def test_only_the_app_reads_them(conf):
             assert conf.machine.run(["cat", path], user=user, check=False).returncode != 0
 
 
+def test_builds_see_no_secret(conf):
+    seen = conf.shell(f"cat /srv/conf/releases/{conf.live_id()}/src/built.txt")
+    assert "PATH=/" in seen
+    assert len(conf.release_ids() & set(seen.split())) > 1, "there was another release to look into"
+    for name in ("TOKEN", TOKEN, "DATABASE_URL", "SECRET_KEY", "NEEDED"):
+        assert name not in seen
+
+
 def test_a_changed_template_makes_a_release_and_a_rollback_has_the_old_text(conf):
     old = conf.live_id()
     conf.variables["motto"] = "second"

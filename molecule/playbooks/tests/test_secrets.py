@@ -22,12 +22,15 @@ from testbed import Host
 WATCHER = Path(__file__).resolve().parent / "watch_arguments.py"
 TOKEN = "tok-3f9a0c41d7e84b52"
 SECRET_KEY = "key-b1d5e0936c7f4a28ab64d2f8"
+PASSWORD = "pass-c27f81d09e4b6a35"
 #: Stands in an argument list of each machine, to show that the watch sees such a thing.
 CANARY = "canary-a90e11c7"
 BE_SEEN = ("sh", "-c", 'for i in $(seq 300); do grep -qs "$0" "$1" && exit 0; sleep 0.1; done; exit 1')
 COMMAND = 'echo "the token is $TOKEN"'
 #: Where secrets may stand on the host, in files of root's that nobody else can read.
 PLACES = ("/etc/hidden/platform.env", "/etc/hidden/deploy_key", "/srv/hidden/releases/*/env")
+#: And in files that the app alone reads besides root.
+OF_THE_APP = ("/srv/hidden/releases/*/src/conf/app.ini", "/srv/hidden/releases/*/files/instance/config.py")
 
 
 def forms(secret: str) -> list[str]:
@@ -89,16 +92,22 @@ def hidden(bare: Host, new_app: Callable[..., App], tmp_path_factory: pytest.Tem
         flask_app_deploy_key=key,
         flask_app_secret_key=SECRET_KEY,
         flask_app_env={"TOKEN": TOKEN},
+        flask_app_database="external",
+        flask_app_database_url=f"postgresql://hidden:{PASSWORD}@db.example.com/hidden",
+        flask_app_database_variables={"password": "PGPASSWORD"},
+        flask_app_files={"conf/app.ini": "../templates/app.j2", "instance/config.py": "../templates/app.j2"},
         flask_app_release_commands=[COMMAND],
         flask_app_watch_seconds=0.5,
     )
+    (app.folder / "templates").mkdir(parents=True)
+    (app.folder / "templates/app.j2").write_text("TOKEN = '{{ flask_app_env.TOKEN }}'\n")
     broken = probe_files(2)
     broken["wsgi.py"] += '\nimport os\n\nraise RuntimeError("cannot log in with " + os.environ["TOKEN"])\n'
     app.publish([Commit(files=probe_files(1), tag="v1"), Commit(files=broken, tag="v2")])
     serve_git(bare, (folder / "id.pub").read_text())
 
     # The first line of the key is that of every such key.
-    secrets = [form for secret in (TOKEN, SECRET_KEY, *key.splitlines()[2:-1]) for form in forms(secret)]
+    secrets = [form for secret in (TOKEN, SECRET_KEY, PASSWORD, *key.splitlines()[2:-1]) for form in forms(secret)]
     runs, arguments = [], {}
     with watched(bare, secrets, folder, arguments):
         runs.append(app.site("v1", arguments=["-vvv", "--diff"]).check())
@@ -106,6 +115,8 @@ def hidden(bare: Host, new_app: Callable[..., App], tmp_path_factory: pytest.Tem
         runs.append(app.deploy("v2", arguments=["-vvv"]))
         runs.append(app.deploy("v1", arguments=["-vvv", "--check", "--diff"]).check())
         told = str(app.folder / "status.json")
+        runs.append(app.run("run", arguments=["-vvv"], flask_app_command=COMMAND).check())
+        runs.append(app.run("logs", arguments=["-vvv"]).check())
         runs.append(app.run("status", arguments=["-vvv"], flask_app_status_file=told).check())
     assert runs[2].rc == 2
     return Hidden(app, secrets, runs, arguments)
@@ -126,6 +137,7 @@ def test_app_has_its_secrets(hidden: Hidden):
     assert hidden.app.live()["code"] == "1"
     assert hidden.app.ask("/env?name=TOKEN").json()["value"] == TOKEN
     assert hidden.app.ask("/env?name=SECRET_KEY").json()["value"] == SECRET_KEY
+    assert hidden.app.ask("/env?name=PGPASSWORD").json()["value"] == PASSWORD
 
 
 def test_output_shows_none(hidden: Hidden):
@@ -162,12 +174,16 @@ def test_no_file_holds_one_but_those_of_root(hidden: Hidden):
         "rm /dev/shm/words"
     ).split()
     allowed = set(app.shell(f"ls {' '.join(PLACES)}").split())
+    of_the_app = set(app.shell(f"ls {' '.join(OF_THE_APP)}").split())
     # The app wrote its token there itself, and only root and the journal's readers see it.
     found = [path for path in found if not path.startswith(("/var/log/journal/", "/run/log/journal/"))]
-    assert set(found) <= allowed
-    assert len(found) >= len(PLACES), "the secrets were not found where they are"
+    assert set(found) <= allowed | of_the_app
+    assert of_the_app <= set(found), "the secrets were not found where they are"
+    assert len(found) >= len(PLACES) + len(of_the_app), "the secrets were not found where they are"
     modes = app.shell(f"stat -c '%a %U %G %n' {' '.join(sorted(allowed))}").splitlines()
     assert [line for line in modes if not line.startswith("600 root root ")] == []
+    modes = app.shell(f"stat -c '%a %U %G %n' {' '.join(sorted(of_the_app))}").splitlines()
+    assert [line for line in modes if not line.startswith("640 root hidden ")] == []
 
 
 def test_systemd_tells_none(hidden: Hidden):
