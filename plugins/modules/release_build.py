@@ -205,7 +205,8 @@ def _build(this: phase.Phase, lock) -> dict:
 def _go_live(this: phase.Phase, lock: lease.Lock, built: dict) -> dict:
     """Go on with the release, unless there is something to do first, or a long build to tell of."""
     options = this.options
-    if not options["go_live"] or built["release_commands"] or this.seconds > _LONG_SECONDS or not this.has_controller():
+    commands = built["release_commands"] + (built["init_commands"] if built["first"] else [])
+    if not options["go_live"] or commands or this.seconds > _LONG_SECONDS or not this.has_controller():
         return built
     release = this.app.release(built["release"]["id"])
     found = manifest.require(release)
