@@ -177,6 +177,14 @@ options:
         type: list
         elements: str
         default: []
+      static:
+        description: Folders and files below the app's folder that the web server hands out, by address.
+        type: dict
+        default: {}
+      pages:
+        description: The folder, below the app's folder, of its own error pages. Empty for none.
+        type: str
+        default: ""
   env:
     description: The app's variables, as the base64 text of a JSON object.
     type: str

@@ -20,6 +20,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     one_off,
     preparation,
     processes,
+    static_files,
     virtualenv,
     wsgi,
 )
@@ -102,6 +103,9 @@ def build(
         for tree in (release.src, release.lib):
             if tree.is_dir():
                 files.give(tree, uid=0, gid=app_group, file_mode=0o640, folder_mode=0o751)
+        static_files.publish(
+            release, folder, builder, static=settings.static, pages=settings.pages, warn=request.given.warn
+        )
         with plan.port(app) as port:
             built = manifest.Manifest(
                 id=release.id,

@@ -234,6 +234,16 @@ class Release:
         return self.path / "files"
 
     @property
+    def static(self) -> Path:
+        """Files that the web server hands out by itself, below their addresses."""
+        return self.path / "static"
+
+    @property
+    def pages(self) -> Path:
+        """The app's own error pages and its maintenance page."""
+        return self.path / "pages"
+
+    @property
     def previous(self) -> Path:
         """The release that was live before this one: nginx finds older assets below it."""
         return self.path / "previous"

@@ -34,6 +34,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "constraints": {"type": "list", "elements": "str", "default": []},
     "wheelhouse": {"type": "str", "default": ""},
     "shared_paths": {"type": "list", "elements": "str", "default": []},
+    "static": {"type": "dict", "default": {}},
+    "pages": {"type": "str", "default": ""},
 }
 
 
@@ -57,6 +59,8 @@ class Settings:
     :param constraints: lines that limit versions.
     :param wheelhouse: the folder to install from, and from nowhere else.
     :param shared_paths: folders and files below the app's folder that outlive releases.
+    :param static: folders and files below the app's folder that the web server hands out, by address.
+    :param pages: the folder of the app's own error pages.
     """
 
     subdirectory: str = ""
@@ -76,6 +80,8 @@ class Settings:
     constraints: tuple[str, ...] = ()
     wheelhouse: str = ""
     shared_paths: tuple[str, ...] = ()
+    static: dict[str, str] = field(default_factory=dict)
+    pages: str = ""
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Settings:

@@ -56,7 +56,7 @@ LAYERS = [
     ["account", "instances", "phase", "watching"],
     ["server", "mariadb", "postgresql_cluster"],
     # Parts of a phase.
-    ["source", "finish", "undo", "virtualenv", "preparation", "readiness", "processes"],
+    ["source", "finish", "undo", "virtualenv", "preparation", "readiness", "processes", "static_files"],
     ["build", "inputs", "going_live"],
 ]
 #: Pure decisions: they read what they are given, and start no program.
