@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import RELEASE_ID
 
 LIVE = "live"
 ROLLED_BACK = "rolled back"
@@ -170,7 +171,12 @@ def rollback_target(events: Sequence[Event], *, live: str | None, available: Col
             advice="Deploy the ref that you want instead: -e flask_app_version=<branch, tag or SHA>.",
         )
     known = {event.release: event for event in events if event.event in (LIVE, ROLLED_BACK, BUILT)}
-    matches = {release for release in {*known, *available} if len(wanted) >= 4 and release.startswith(wanted)}
+    everything = {*known, *available}
+    matches = {release for release in everything if len(wanted) >= 4 and release.startswith(wanted)}
+    if not matches and RELEASE_ID.fullmatch(wanted):
+        # Another host's release: with another formation it has another name for the same commit.
+        commit = wanted.partition("-")[0]
+        matches = {release for release in everything if release.partition("-")[0] == commit}
     matches |= {
         release
         for release, event in known.items()

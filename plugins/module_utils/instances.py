@@ -84,11 +84,8 @@ def take_over_timers(release: Release) -> None:
     the same job and calendar was.
     """
     app = release.app
-    others = [
-        name
-        for name in systemd.loaded(f"{app.name}.*.*.*.timer")
-        if (unit := Unit.parse(name)) and unit.release_id != release.id
-    ]
+    names = sorted(path.name for path in app.unit_files.glob(f"{app.name}.*.*.*.timer"))
+    others = [name for name in names if (unit := Unit.parse(name)) and unit.release_id != release.id]
     if not others:
         return
     systemd.systemctl("stop", *others, check=False)

@@ -21,8 +21,8 @@ _CHAIN = ("During handling of the above exception", "The above exception was the
 _FRAME = re.compile(r'\s+File "')
 #: What gunicorn tells of its workers' comings and goings: after a traceback, mere consequences.
 _CHATTER = "] [INFO] "
-#: With what gunicorn ends when a worker cannot start: a consequence, never the cause.
-_CONSEQUENCE = "gunicorn.errors.HaltServer"
+#: With what gunicorn ends when a worker cannot start, and uWSGI's other workers: consequences, never the cause.
+_CONSEQUENCE = ("gunicorn.errors.HaltServer", "KeyboardInterrupt")
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,11 @@ class App:
         return self.settings / "initialised"
 
     @property
+    def initialising(self) -> Path:
+        """There from the beginning of the init commands until they have succeeded."""
+        return self.settings / "initialising"
+
+    @property
     def data(self) -> Path:
         """What outlives releases; the only folder that the app may write."""
         return self.base / "var/lib" / self.name

@@ -30,6 +30,8 @@ _REQUIREMENTS = {
     "waitress": "waitress==3.0.2",
     "uvicorn": "uvicorn==0.54.0",
     "gevent": "gevent==26.9.0",
+    # gunicorn's worker for gevent needs it, and gunicorn's own requirements do not say so.
+    "packaging": "packaging==26.3",
 }
 #: The programs by which a Procfile's command is known to need one of them.
 _PROGRAMS = {GUNICORN: GUNICORN, "uwsgi": "uwsgi", "waitress-serve": "waitress", "uvicorn": "uvicorn"}
@@ -42,7 +44,7 @@ _GUNICORN_HEAD = """\
 import os
 
 workers = int(os.environ.get("WEB_CONCURRENCY") or {workers})
-threads = int(os.environ.get("WEB_THREADS") or {threads})
+threads = None
 worker_class = "gthread"
 timeout = int(os.environ.get("WEB_TIMEOUT") or {seconds})
 graceful_timeout = 30
@@ -68,6 +70,11 @@ worker_tmp_dir = "/dev/shm"
 control_socket_disable = True
 # Errors go to the journal.
 errorlog = "-"
+"""
+_GUNICORN_THREADS = """\
+if threads is None:
+    # gunicorn takes more than one thread for a wish for gthread.
+    threads = 1 if worker_class == "sync" else int(os.environ.get("WEB_THREADS") or {threads})
 """
 _GUNICORN_OVER_OWN = """\
 accesslog = "-" if accesslog else None
@@ -105,8 +112,8 @@ def requirements(server: str, *, worker_class: str = "", web_command: str = "") 
     if server == PROCFILE:
         known = _PROGRAMS.get(procfile.program(web_command))
         return [_REQUIREMENTS[known]] if known else []
-    gevent = [_REQUIREMENTS["gevent"]] if server == GUNICORN and worker_class == "gevent" else []
-    return [_REQUIREMENTS[server], *gevent]
+    gevent = ("gevent", "packaging") if server == GUNICORN and worker_class == "gevent" else ()
+    return [_REQUIREMENTS[name] for name in (server, *gevent)]
 
 
 def refuse(server: str, *, worker_class: str) -> None:
@@ -127,11 +134,12 @@ def gunicorn_settings(release: Release, folder: Path, *, workers: int, worker_cl
     :param worker_class: ``flask_app_worker_class``; "" for the app's own choice.
     """
     own = folder / GUNICORN_OWN
-    text = _GUNICORN_HEAD.format(workers=workers, threads=_THREADS, seconds=_SECONDS)
+    text = _GUNICORN_HEAD.format(workers=workers, seconds=_SECONDS)
     text += _GUNICORN_OWN.format(path=str(own)) if own.is_file() else ""
     text += _GUNICORN_TAIL.format(socket=release.socket, folder=str(folder))
     text += _GUNICORN_OVER_OWN if own.is_file() else ""
-    return text + (f"worker_class = {worker_class!r}\n" if worker_class else "")
+    text += f"worker_class = {worker_class!r}\n" if worker_class else ""
+    return text + _GUNICORN_THREADS.format(threads=_THREADS)
 
 
 def command(server: str, release: Release, entry_point: str) -> str:

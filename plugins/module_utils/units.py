@@ -242,7 +242,7 @@ def job_units(runtime: Runtime, job: Job, *, stop_seconds: int, limits: Mapping[
     }
     timer = {
         "OnCalendar": job.calendar,
-        "AccuracySec": "1s",
+        "AccuracySec": "100ms",
         # What was due while the machine was off, or while one release took over from another, runs then.
         "Persistent": "yes",
     }
@@ -277,7 +277,7 @@ def job_ended(release: Release) -> str:
 mkdir -p {app.jobs}
 printf '{{"release": "%s", "result": "%s", "status": "%s", "ended": %s}}\\n' \
     {release.id} "$SERVICE_RESULT" "$EXIT_STATUS" "$(date +%s)" >"{app.jobs}/.$1" && mv "{app.jobs}/.$1" "{app.jobs}/$1"
-if [ "$2" = skip ]; then
+if [ "$2" = skip ] && systemctl --quiet is-active "{timer}"; then
     # A timer starts at once what came due meanwhile, unless it begins anew.
     touch "{app.timer_stamps}/stamp-{timer}"
     systemctl --no-block try-restart "{timer}"

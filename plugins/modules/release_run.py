@@ -12,6 +12,7 @@ short_description: Run commands in a release of a Flask app
 description:
   - Runs commands one after the other as the app's user, in the release's folder, with its variables and in the same
     sandbox as its processes. The first that fails ends it.
+  - Init commands are left out, with a warning, when the database that C(DATABASE_URL) names has tables already.
 extends_documentation_fragment: [baremetal.flask.release]
 author: baremetal.flask contributors
 options:
@@ -29,6 +30,10 @@ options:
     type: str
     choices: [init commands, release phase]
     default: release phase
+  again:
+    description: Run init commands although the database has tables.
+    type: bool
+    default: false
   command_seconds:
     description: How long each command may take. Seconds.
     type: int
@@ -52,8 +57,17 @@ output:
   returned: success
 """
 
-from ansible_collections.baremetal.flask.plugins.module_utils import command, files, history, journal, manifest, phase
+from ansible_collections.baremetal.flask.plugins.module_utils import (
+    command,
+    files,
+    history,
+    journal,
+    manifest,
+    phase,
+    tables,
+)
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import Release
 
 #: Runs once in the life of the app's data.
 INIT = "init commands"
@@ -64,6 +78,7 @@ OPTIONS = {
     "commands": {"type": "list", "elements": "str", "required": True},
     "purpose": {"type": "str", "choices": [INIT, "release phase"], "default": "release phase"},
     "command_seconds": {"type": "int", "default": 1800},
+    "again": {"type": "bool", "default": False},
 }
 
 
@@ -77,6 +92,12 @@ def work(this: phase.Phase) -> dict:
     with this.lock().resume():
         found = manifest.require(release)
         this.hide_variables_of(release)
+        if purpose == INIT:
+            # Tables that an attempt of ours has left half done are no data in use.
+            again = options["again"] or app.initialising.exists()
+            if not again and (full := _refuse_full(this, release, found)):
+                return full
+            files.write(app.initialising, "")
         this.record(history.RELEASE_PHASE, found, note=f"{purpose}: {'; '.join(commands)}")
         for number, words in enumerate(commands, start=1):
             output += _run(
@@ -84,23 +105,37 @@ def work(this: phase.Phase) -> dict:
             )
         if purpose == INIT:
             files.write(app.initialised, "")
+            app.initialising.unlink()
     lines = [this.redact(line) for line in output][-30:]
     return {"changed": True, "release": found.public(), "output": lines, "summary": f"{purpose}: {', '.join(commands)}"}
 
 
+def _refuse_full(this: phase.Phase, release: Release, found: manifest.Manifest) -> dict | None:
+    """Leave the init commands out where the database is in use: they may begin by dropping tables."""
+    python = f"{release.venv}/bin/python"
+    printed = _call(release, found, [python, "-c", tables.SCRIPT], seconds=60, title="a look at the database")
+    number, unknown = tables.read(printed)
+    if unknown:
+        this.warn(f"whether the database is empty cannot be told ({unknown}); the init commands ran all the same")
+    if not number:
+        return None
+    files.write(this.app.initialised, "")
+    this.warn(
+        f"the init commands were left out: the database has {number} table{'s' * (number > 1)} already; to run them "
+        f"all the same: -e flask_app_init_again={this.app.name} -e flask_app_rebuild=true"
+    )
+    return {
+        "changed": False,
+        "release": found.public(),
+        "output": [],
+        "summary": f"{INIT} left out: the data is in use",
+    }
+
+
 def _run(release, found: manifest.Manifest, words: str, *, title: str, options: dict) -> list[str]:
-    unit = release.app.one_off_unit("release-phase")
-    command.run(["systemctl", "stop", unit], check=False)
     seconds = options["command_seconds"]
-    properties = {**found.runtime(release).service(), "RuntimeMaxSec": str(seconds), "SyslogIdentifier": unit}
-    # systemd would put in variables itself, as text that the shell then reads once more.
-    literal = words.replace("$", "$$")
     try:
-        printed = command.run(
-            [*command.transient(unit, properties=properties), "/bin/sh", "-c", literal],
-            timeout=seconds + 15,
-            title=title,
-        )
+        printed = _call(release, found, ["/bin/sh", "-c", words], seconds=seconds, title=title)
     except command.CommandError as error:
         how = "took too long" if error.code is None else f"ended with {error.code}"
         exception = journal.exception([journal.Line("", line) for line in error.output.splitlines()])
@@ -112,6 +147,16 @@ def _run(release, found: manifest.Manifest, words: str, *, title: str, options: 
             log_title=f"output of '{words}'",
         ) from error
     return printed.splitlines()
+
+
+def _call(release: Release, found: manifest.Manifest, argv: list[str], *, seconds: int, title: str) -> str:
+    """Run a program as the app's processes run, and return what it printed."""
+    unit = release.app.one_off_unit("release-phase")
+    command.run(["systemctl", "stop", unit], check=False)
+    properties = {**found.runtime(release).service(), "RuntimeMaxSec": str(seconds), "SyslogIdentifier": unit}
+    # systemd would put in variables itself, as text that a shell then reads once more.
+    literal = [word.replace("$", "$$") for word in argv]
+    return command.run([*command.transient(unit, properties=properties), *literal], timeout=seconds + 15, title=title)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 
 def lines(statuses: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A table with a row per host, then the instances and the last attempts.
+    """A table with a row per host, then the instances, the jobs and the last attempts.
 
     :param statuses: what ``release_status`` returned for each host; empty for a host that was not reached.
     """
@@ -23,6 +23,8 @@ def lines(statuses: Mapping[str, Mapping[str, Any]]) -> list[str]:
             told.append(f"{host}: {note}")
     instances = [(host, *_instance(each)) for host, status in statuses.items() for each in status.get("instances", [])]
     told += ["", *table(("HOST", "INSTANCE", "STATE", "RESTARTS", "MEMORY"), instances)] if instances else []
+    jobs = [(host, *_job(each)) for host, status in statuses.items() for each in status.get("jobs", [])]
+    told += ["", *table(("HOST", "JOB", "LAST RUN", "RESULT", "NEXT"), jobs)] if jobs else []
     attempts = [(host, *_attempt(each)) for host, status in statuses.items() for each in status.get("attempts", [])]
     told += ["", *table(("HOST", "WHEN", "WHAT", "RELEASE", "REF", "BY", "NOTE"), attempts)] if attempts else []
     return told
@@ -67,6 +69,10 @@ def _notes(status: Mapping[str, Any]) -> list[str]:
 def _instance(instance: Mapping[str, Any]) -> tuple[str, ...]:
     state = instance["state"] + ("" if instance["live"] else " (old release)")
     return instance["unit"], state, str(instance["restarts"]), f"{instance['memory_mb']} MB"
+
+
+def _job(job: Mapping[str, Any]) -> tuple[str, ...]:
+    return job["job"], _clock(job["ended"]) or "never", job["result"] or "", job["next"]
 
 
 def _attempt(event: Mapping[str, Any]) -> tuple[str, ...]:

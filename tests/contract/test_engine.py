@@ -40,7 +40,7 @@ LAYERS = [
         "password_file",
     ],
     ["procfile", "ports"],
-    ["formation", "servers"],
+    ["formation", "servers", "tables"],
     ["command", "python_version", "requirements_files", "package_index", "large_files"],
     ["pipfile_lock", "poetry_lock", "debian", "pythons"],
     ["dependencies", "wsgi", "history", "units", "health", "settings"],
@@ -56,7 +56,7 @@ LAYERS = [
     ["account", "instances", "phase", "watching"],
     ["server", "mariadb", "postgresql_cluster"],
     # Parts of a phase.
-    ["source", "finish", "undo", "virtualenv", "preparation", "readiness", "processes", "static_files"],
+    ["source", "finish", "undo", "virtualenv", "preparation", "readiness", "processes", "static_files", "jobs"],
     ["build", "inputs", "going_live"],
 ]
 #: Pure decisions: they read what they are given, and start no program.
@@ -79,6 +79,7 @@ PURE = [
     "ports",
     "formation",
     "servers",
+    "tables",
     "wsgi",
     "history",
     "units",

@@ -264,6 +264,9 @@ ON_DISK = {ONE, TWO, THREE, "dddddddddddd-44444444"}
         ("a" * 40, ONE),
         ("main", TWO),
         ("hotfix", "dddddddddddd-44444444"),
+        # What another host, with another formation, calls its release of that commit.
+        ("aaaaaaaaaaaa-99999999", ONE),
+        ("aaaabbbbbbbb-99999999", TWO),
     ],
 )
 def test_release_can_be_named_by_id_tag_or_ref(wanted, found):

@@ -43,7 +43,7 @@ def test_procfile_without_web_is_refused():
     ("server", "options", "names"),
     [
         ("gunicorn", {}, ["gunicorn"]),
-        ("gunicorn", {"worker_class": "gevent"}, ["gunicorn", "gevent"]),
+        ("gunicorn", {"worker_class": "gevent"}, ["gunicorn", "gevent", "packaging"]),
         ("uwsgi", {}, ["pyuwsgi"]),
         ("waitress", {}, ["waitress"]),
         ("uvicorn", {}, ["uvicorn"]),
@@ -175,3 +175,18 @@ def test_app_s_own_settings_are_honoured_and_the_platform_s_win(monkeypatch, tmp
 
 def test_inventory_wins_over_the_app_s_own_worker_class(monkeypatch, tmp_path):
     assert settings(monkeypatch, tmp_path, "worker_class = 'sync'", worker_class="gevent")["worker_class"] == "gevent"
+
+
+@pytest.mark.parametrize(
+    ("own", "worker_class", "threads"),
+    [
+        ("", "sync", 1),
+        ("worker_class = 'sync'", "", 1),
+        ("threads = 4", "", 4),
+        ("threads = 4", "sync", 4),
+        ("", "", 8),
+    ],
+)
+def test_sync_workers_have_one_thread(monkeypatch, tmp_path, own, worker_class, threads):
+    """gunicorn makes gthread of sync where there are more."""
+    assert settings(monkeypatch, tmp_path, own, worker_class=worker_class)["threads"] == threads

@@ -100,3 +100,15 @@ def test_text_of_several_lines_stays_in_its_row():
 def test_columns_are_as_wide_as_their_widest_cell():
     rows = status_table.table(("A", "LONG"), [("wide cell", 1), ("x", "y")])
     assert rows == ["A          LONG", "wide cell  1", "x          y"]
+
+
+def test_jobs_have_a_table_of_their_own():
+    jobs = [
+        {"job": "tidy", "result": "ended with 3", "ended": AT, "release": "x", "next": "Sat 2026-11-21 00:00:00 UTC"},
+        {"job": "report", "result": None, "ended": 0, "release": "", "next": ""},
+    ]
+    assert status_table.lines({"shop-1": {**EMPTY, "jobs": jobs}})[-3:] == [
+        "HOST    JOB     LAST RUN          RESULT        NEXT",
+        "shop-1  tidy    2026-11-20 10:02  ended with 3  Sat 2026-11-21 00:00:00 UTC",
+        "shop-1  report  never",
+    ]

@@ -1,0 +1,121 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Workers: a job in hand is finished once and by the release that began it, whatever is deployed meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+#: What the old worker has in hand while the next release goes live.
+LONG_SECONDS = 25
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.2)
+
+
+def enqueue(depot, name: str, seconds: float) -> str:
+    """Put a job into the queue; return the code of the release that did."""
+    return depot.ask(f"/enqueue?name={name}&seconds={seconds}", method="POST").json()["code"]
+
+
+def test_job_that_runs_across_a_deploy_is_done_once_and_the_next_one_by_the_new_release(depot):
+    depot.deploy("v3").check()
+    old_worker, old_ticker = depot.unit("worker"), depot.unit("ticker")
+    assert enqueue(depot, "long", LONG_SECONDS) == "3"
+    wait_for(lambda: depot.notes("long") == ["began 3"])
+    began = time.monotonic()
+
+    run = depot.deploy("v4").check()
+    assert time.monotonic() - began < LONG_SECONDS, "the deploy waited for the worker"
+    assert "1 of the old release finishes what is in hand" in run.results("release_switch")[0]["summary"]
+    assert depot.live()["code"] == "4"
+    assert old_worker in depot.units()
+    assert old_ticker not in depot.units(), "it had nothing in hand"
+    assert old_worker.split(".")[3] in depot.release_ids(), "the release stays on disk while its worker runs"
+
+    enqueue(depot, "short", 0.1)
+    wait_for(lambda: depot.notes("short") == ["began 4", "ended 4"])
+    assert depot.notes("long") == ["began 3"], "the new worker does not wait for the old one"
+
+    # Nor does a deploy in between, which changes nothing, make it drop what it has in hand.
+    run = depot.deploy("v4").check()
+    assert run.changed == 0, run.changes()
+    wait_for(lambda: depot.notes("long") == ["began 3", "ended 3"], LONG_SECONDS)
+    wait_for(lambda: old_worker not in depot.units())
+
+    run = depot.deploy("v4").check()
+    assert run.changed == 0, run.changes()
+    files = depot.shell("cd /etc/systemd/system && ls depot.*.*.*.*").split()
+    assert {name.split(".")[3] for name in files} == {depot.live_id()}, "what has ended is cleared away"
+
+
+def test_worker_that_dies_takes_the_release_back(depot):
+    tag = depot.release_with("worker-dies", 90, worker="python -c 'raise SystemExit(\"no queue today\")'")
+    live, pids = depot.live_id(), {unit: depot.pid(unit) for unit in (depot.unit("worker"), depot.unit("ticker"))}
+    run = depot.deploy(tag, flask_app_watch_seconds=10)
+    assert run.rc != 0
+    assert "the process worker.1 ended with status 1" in run.output
+    assert "no queue today" in run.output
+    assert depot.live_id() == live
+    assert depot.live()["code"] == "4"
+    assert {unit: depot.pid(unit) for unit in pids} == pids, "the old workers were never stopped"
+    wait_for(lambda: {unit.split(".")[3] for unit in depot.units()} == {live})
+    assert depot.history()[-1]["event"] == "bad"
+
+
+def test_type_that_is_gone_from_the_procfile_goes_with_the_deploy(depot):
+    tag = depot.release_with("no-ticker", 5, without=("ticker",))
+    run = depot.deploy(tag)
+    assert run.rc != 0
+    assert "flask_app_formation names 'ticker', which the Procfile lacks; the Procfile has: web, worker" in run.output
+
+    depot.variables["flask_app_formation"] = {"worker": 2}
+    depot.deploy(tag).check()
+    wait_for(lambda: not [unit for unit in depot.units() if ".ticker." in unit])
+    assert {unit for unit in depot.units() if ".worker." in unit} == {depot.unit("worker"), depot.unit("worker", 2)}
+    assert not depot.shell("pgrep -f [t]ick.sh || true")
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "told"),
+    [
+        ({"worker": "rq worker 'default"}, {}, "Procfile line 2: the command of 'worker' has a quotation mark"),
+        ({"wor.ker": "x"}, {}, "'wor.ker' cannot be a process type"),
+        ({}, {"flask_app_formation": {"web": 2}}, "flask_app_formation.web is 2, and a host has one web instance"),
+        ({"without": ("web",)}, {"flask_app_server": "procfile"}, "no Procfile with a 'web' command"),
+        (
+            {},
+            {"flask_app_jobs": {"tidy": {"command": "x", "calendar": "sometimes"}}},
+            "flask_app_jobs.tidy.calendar is 'sometimes', which systemd does not understand",
+        ),
+    ],
+    ids=["quotation-mark", "type", "two-webs", "no-web", "calendar"],
+)
+def test_what_is_wrong_is_refused_and_the_live_release_serves_on(depot, options, variables, told):
+    tag = depot.release_with("refused", 91, **options)
+    live, units = depot.live_id(), depot.units()
+    run = depot.deploy(tag, **variables)
+    assert run.rc != 0
+    assert told in run.output
+    assert (depot.live_id(), depot.units()) == (live, units)
+    assert depot.live()["code"] == "5"
+    assert not depot.is_locked()
+
+
+def test_all_of_it_comes_back_after_a_power_cut(depot):
+    live = depot.live_id()
+    depot.machine.power_cut()
+    depot.machine.wait_until_ready()
+    wait_for(lambda: depot.ask("/healthz").status == 200)
+    assert depot.live_id() == live
+    wait_for(lambda: len(depot.units()) == 5)
+    assert {unit.split(".")[3] for unit in depot.units()} == {live}
+    enqueue(depot, "after", 0.1)
+    wait_for(lambda: depot.notes("after") == ["began 5", "ended 5"])

@@ -1,0 +1,202 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Every server serves on the release's own socket, and no deploy costs a request, whichever it is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+
+from apps.repos import Commit, probe_files
+from support.deployments import App, load
+
+#: The answers of the probe app, from an ASGI app.
+QUART = """\
+import os
+
+import six
+from quart import Quart, request
+
+from probe.version import CODE, FAULT
+
+app = Quart(__name__)
+if FAULT == "import-error":
+    import a_package_that_nobody_declared
+
+
+def identity():
+    return {"code": CODE, "dependency": six.__version__, "pid": os.getpid()}
+
+
+@app.get("/")
+async def index():
+    return identity()
+
+
+@app.get("/healthz")
+async def healthz():
+    return "ok"
+
+
+@app.post("/echo")
+async def echo():
+    return identity() | {"body": (await request.get_data()).decode()}
+
+
+@app.get("/request")
+async def received():
+    return {"scheme": request.scheme, "headers": dict(request.headers)}
+"""
+#: What an app may say there that no platform could live with, and what it may well say.
+OWN_SETTINGS = """\
+bind = "0.0.0.0:8000"
+daemon = True
+pidfile = "/run/parlour.pid"
+reuse_port = True
+umask = 0o077
+errorlog = "/var/log/parlour.log"
+control_socket_disable = False
+workers = 2
+worker_class = "sync"
+raw_env = ["FROM_OWN_SETTINGS=yes"]
+"""
+FACTORY = "probe:create_app()"
+#: What nginx would say where it speaks TLS to users.
+ASK_THE_SOCKET = """\
+import http.client, socket
+connection = http.client.HTTPConnection("parlour.example.com")
+connection.sock = socket.socket(socket.AF_UNIX)
+connection.sock.connect("/srv/parlour/current/run/web.sock")
+connection.request("GET", "/request", headers={"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1"})
+print(connection.getresponse().read().decode())
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A server, how the inventory asks for it, and the processes by which it is known."""
+
+    name: str
+    process: str
+    variables: dict[str, object] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    requirements: str = ""
+
+    def tree(self, version: int, **options: object) -> dict[str, str]:
+        files = probe_files(version, dependency="1.17.0", **options) | self.files
+        files["requirements.txt"] += self.requirements
+        return files
+
+
+CASES = [
+    Case("sync", "gunicorn", {"flask_app_worker_class": "sync"}),
+    Case("gevent", "gunicorn", {"flask_app_server": "gunicorn", "flask_app_worker_class": "gevent"}),
+    Case("own", "gunicorn", {}, {"gunicorn.conf.py": OWN_SETTINGS}),
+    Case("uwsgi", "uwsgi", {"flask_app_server": "uwsgi"}),
+    # A factory, which waitress cannot call with arguments; and a version of the app's own.
+    Case(
+        "waitress",
+        "waitress-serve",
+        {"flask_app_server": "waitress", "flask_app_wsgi": FACTORY},
+        {},
+        "waitress==3.0.1\n",
+    ),
+    Case("uvicorn", "uvicorn", {"flask_app_server": "uvicorn"}, {"wsgi.py": QUART}, "quart==0.22.0\nflask==3.1.3\n"),
+    # Procfile commands of the known servers, on $PORT.
+    Case("procfile-gunicorn", "gunicorn", {}, {"Procfile": "web: gunicorn wsgi:app\n"}),
+    Case(
+        "procfile-waitress",
+        "waitress-serve",
+        {},
+        {
+            "Procfile": "web: cd . && waitress-serve --port=$PORT --trusted-proxy=127.0.0.1 "
+            "--trusted-proxy-headers=x-forwarded-proto wsgi:app\n"
+        },
+        "waitress==3.0.2\n",
+    ),
+    Case(
+        "procfile-uvicorn",
+        "uvicorn",
+        {},
+        {"Procfile": "web: uvicorn wsgi:app --host 0.0.0.0 --port $PORT\n", "wsgi.py": QUART},
+        "quart==0.22.0\nflask==3.1.3\n",
+    ),
+]
+
+
+def command_lines(app: App) -> list[str]:
+    """Of the processes of the live release."""
+    unit = f"{app.name}.web.1.{app.live_id()}.service"
+    group = app.shell(f"systemctl show --value --property=ControlGroup {unit}").strip()
+    return app.shell(
+        f"for pid in $(cat /sys/fs/cgroup{group}/cgroup.procs); do tr '\\0' ' ' </proc/$pid/cmdline; echo; done"
+    ).splitlines()
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case.name)
+def case(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+def test_server(parlour, case):
+    """Two switches and a rollback under load, a broken release, and what the app is told of its users."""
+    parlour.variables = {
+        name: value
+        for name, value in parlour.variables.items()
+        if name not in ("flask_app_server", "flask_app_worker_class", "flask_app_wsgi")
+    } | case.variables
+    tag = case.name
+    parlour.publish([Commit(files=case.tree(number), tag=f"{tag}-{number}") for number in (1, 2, 3)])
+    run = parlour.site if not parlour.live_id() else parlour.deploy
+    run(f"{tag}-1").check()
+    assert any(case.process in line for line in command_lines(parlour)), command_lines(parlour)
+    for pin in case.requirements.split():
+        name = f"{pin.replace('==', '-')}.dist-info"
+        assert name in parlour.shell(f"ls {parlour.root}/current/venv/lib/python3*/site-packages"), "the app's pin wins"
+
+    with load(parlour, connections=32) as running:
+        for number in (2, 3):
+            parlour.deploy(f"{tag}-{number}").check()
+            assert parlour.live()["code"] == str(number)
+        parlour.rollback().check()
+        assert parlour.live()["code"] == "2"
+    running.check()
+    report = running.report
+    assert min(report["methods"].values()) > 0, report["methods"]
+    assert report["found_closed_before_reuse"] == 0
+    assert {answer["code"] for answer in report["answers"]} == {"1", "2", "3"}
+
+    live = parlour.live_id()
+    parlour.push(Commit(files=case.tree(4, fault="import-error"), tag=f"{tag}-4"), branch="broken")
+    broken = parlour.deploy(f"{tag}-4", flask_app_health_seconds=6)
+    assert broken.rc != 0
+    assert "a_package_that_nobody_declared" in broken.output
+    assert parlour.live_id() == live
+    assert parlour.live()["code"] == "2"
+    units = {unit.split(".")[3] for unit in parlour.units()}
+    assert units == {live}, "nothing of the broken one is left"
+
+    told = parlour.ask("/request", headers={"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}).json()
+    assert told["scheme"] == "http", "what a user says of itself is not believed"
+    headers = {name.lower(): value for name, value in told["headers"].items()}
+    assert headers["host"] == parlour.domain
+    assert "203.0.113.9" not in json.dumps(told)
+    behind_tls = parlour.machine.run(["python3", "-c", ASK_THE_SOCKET]).stdout
+    assert json.loads(behind_tls)["scheme"] == "https", "what the proxy says is"
+
+
+def test_own_settings_were_honoured_and_bent(parlour):
+    """gunicorn.conf.py of the app: two sync workers, and no daemon on port 8000."""
+    own = next(case for case in CASES if case.name == "own")
+    for name in ("flask_app_server", "flask_app_worker_class", "flask_app_wsgi"):
+        parlour.variables.pop(name, None)
+    parlour.publish([Commit(files=own.tree(1), tag="own-1")])
+    parlour.deploy("own-1").check()
+    assert parlour.ask("/env?name=FROM_OWN_SETTINGS").json()["value"] == "yes"
+    assert len([line for line in command_lines(parlour) if "gunicorn" in line]) == 3
+    assert ":8000" not in parlour.shell("ss -Hltn")
+    said = parlour.shell(f"journalctl --quiet --no-pager --output=cat --unit=parlour.web.1.{parlour.live_id()}.service")
+    assert "Using worker: sync" in said
+    assert "control socket" not in said.lower()
