@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -458,3 +459,69 @@ def test_cause_is_told_in_one_line(output, cause):
 
 def test_cause_is_short():
     assert len(uv_messages.cause("error: " + base64.b64encode(b"x" * 999).decode())) <= 400
+
+
+def test_pipfile_lock_is_installed_exactly_as_locked(project, install, shelf):
+    digest = hashlib.sha256((shelf / "alpha-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+    locked = {"version": "==1.0", "hashes": [f"sha256:{digest}"]}
+    lock = {"_meta": {}, "default": {"alpha": locked}, "develop": {"beta": locked}}
+    assert install(project({"Pipfile.lock": json.dumps(lock)})) == {"alpha"}
+    lock["default"]["beta"] = locked
+    with pytest.raises(AssertionError, match=r"[Hh]ash"):
+        install(project({"Pipfile.lock": json.dumps(lock)}))
+
+
+def test_setup_py_alone_is_installed(project, install, tmp_path):
+    files = package("shop", "", "alpha")
+    files["pyproject.toml"] = IN_TREE
+    assert install(project({**files, "setup.py": ""})) == {"alpha"}
+    assert (tmp_path / "lib/shop/__init__.py").is_file()
+
+
+def test_file_of_another_name_is_installed_when_it_is_chosen(project, install):
+    folder = project({"requirements.txt": "alpha\n", "req.txt": "beta\n"})
+    assert install(folder, file="req.txt") == {"beta"}
+    with pytest.raises(PhaseError, match=r"flask_app_packages_file: more\.txt is no file"):
+        dependencies.find(folder, file="more.txt")
+
+
+def test_extras_of_the_inventory_are_installed(project, install):
+    assert install(project(package("shop", "", "alpha")), extras=["web"]) == {"alpha", "webby"}
+    with pytest.raises(PhaseError, match="the app has no extra 'wbe'") as caught:
+        dependencies.find(project({}), extras=["wbe"])
+    assert "web" in caught.value.advice
+
+
+def test_python_that_the_project_does_not_allow_is_refused(project):
+    folder = project(
+        {"pyproject.toml": PYPROJECT.replace('version = "1.0"', 'version = "1.0"\nrequires-python = ">=3.12"')}
+    )
+    assert dependencies.find(folder, python="3.12.1").file == "pyproject.toml"
+    with pytest.raises(PhaseError, match=r"wants Python >=3\.12, and this deploy would use 3\.11\.2") as caught:
+        dependencies.find(folder, python="3.11.2")
+    assert "flask_app_python" in caught.value.advice
+
+
+def test_what_is_added_changes_nothing_that_is_there(tmp_path):
+    needs = dependencies.Dependencies(tmp_path, "requirements.txt", (), False)
+    plan = installation.Installation(needs, Path("uv"), tmp_path / "venv", tmp_path / "scratch", ("six<2",))
+    printed = "Using Python 3.13.5 environment at: venv\nflask==3.1.3\ntax @ file:///srv/tax\n-e /srv/x\n"
+    step = plan.added(["gunicorn==27.0.1"], frozen=printed, what="gunicorn")
+    assert (tmp_path / "scratch/frozen.txt").read_text() == "flask==3.1.3\ntax @ file:///srv/tax\n"
+    assert (tmp_path / "scratch/constraints.txt").read_text() == "six<2\n"
+    assert step.words.count("-c") == 2
+
+
+def test_only_what_is_lacking_is_added(tmp_path):
+    (tmp_path / "lib/python3.13/site-packages/Flask_SQLAlchemy-3.1.dist-info").mkdir(parents=True)
+    assert installation.lacking(tmp_path, ["flask-sqlalchemy==3.0", "gunicorn==27.0.1"]) == ["gunicorn==27.0.1"]
+
+
+def test_lock_of_uv_is_exported_for_another_index(project, tmp_path):
+    """uv sync would take it for outdated."""
+    folder = project({"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT})
+    needs = dependencies.find(folder)
+    plan = installation.Installation(needs, Path("uv"), tmp_path / "venv", tmp_path / "scratch", own_index=True)
+    exported, installed = plan.steps()
+    assert exported.words[1:3] == ["export", "--locked"]
+    assert "--no-deps" in installed.words
