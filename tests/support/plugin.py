@@ -10,9 +10,10 @@ CI they fail.
 
 from __future__ import annotations
 
+import collections
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,16 +30,38 @@ _RELEASES = [
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "xdist_group(name): tests that must run one after the other (pytest-xdist)")
+    config.addinivalue_line(
+        "markers",
+        "by_turns: what varies in this test has nothing to do with Debian, so each variant runs on one release, "
+        "by turns; EVERY_VARIANT=1 runs all of them on both",
+    )
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse to run tests of one release on several workers: one would reboot the host that another deploys to."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out variants whose turn it is on another release.
+
+    Also refuse to run tests of one release on several workers: one would reboot the host that another deploys to.
+    """
+    if not os.environ.get("EVERY_VARIANT"):
+        others = set(_of_others_turn(items))
+        items[:] = [item for item in items if item not in others]
+        config.hook.pytest_deselected(items=list(others))
     if os.environ.get("PYTEST_XDIST_WORKER") is None:
         return
     for item in items:
         if (group := item.get_closest_marker("xdist_group")) and not item.nodeid.endswith(f"@{group.args[0]}"):
             raise pytest.UsageError(f"{item.nodeid} is not kept in its group: use --dist loadgroup and pytest <9.2")
+
+
+def _of_others_turn(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    turns: dict[tuple[str, int], int] = collections.Counter()
+    for item in items:
+        if item.get_closest_marker("by_turns"):
+            debian = item.callspec.params["debian"]
+            turns[item.originalname, debian] += 1
+            if turns[item.originalname, debian] % 2 == (debian == max(DEBIAN)):
+                yield item
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,7 @@ def users(app):
 
 
 @pytest.mark.usefixtures("users")
+@pytest.mark.by_turns
 @pytest.mark.parametrize("point", POINTS, ids=str)
 def test_next_run_finishes_what_a_killed_controller_began(app, point):
     old, new = live_round(app), next_round(app)
@@ -62,6 +63,7 @@ def test_next_run_finishes_what_a_killed_controller_began(app, point):
 
 
 @pytest.mark.usefixtures("users")
+@pytest.mark.by_turns
 @pytest.mark.parametrize("point", [BUILDING, STARTING], ids=str)
 def test_phase_ends_without_its_controller(app, point):
     old, new = live_round(app), next_round(app)
@@ -133,6 +135,7 @@ def test_lock_expires_by_itself(app):
     assert_done(app, answers=new)
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize(("point", "playbook"), [(BUILDING, "deploy"), (BUILT, "deploy"), (BUILT, "rollback")], ids=str)
 def test_second_of_two_runs_is_refused_and_the_first_finishes(app, point, playbook):
     """``building``: a phase is at work on the host; ``built``: none is, and only the lease tells."""

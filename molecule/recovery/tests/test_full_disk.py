@@ -59,6 +59,7 @@ def free(app) -> None:
     app.shell(f"rm -f {app.root}/filler")
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("free_kb", [0, 120, 6000])
 def test_disk_full_while_building(tight, free_kb):
     next_round(tight)

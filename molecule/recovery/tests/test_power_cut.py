@@ -33,6 +33,7 @@ def assert_back(app, answers, *, since: float, record_property) -> None:
     assert_only_live_runs(app)
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("point", POINTS, ids=str)
 def test_power_cut_during_a_deploy(app, point, record_property):
     old, new = live_round(app), next_round(app)
@@ -48,6 +49,7 @@ def test_power_cut_during_a_deploy(app, point, record_property):
     assert_done(app, answers=new)
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("point", [STARTING, WATCHING], ids=str)
 def test_power_cut_during_a_rollback(app, point, record_property):
     target, old = live_round(app), next_round(app)
@@ -71,6 +73,7 @@ def test_power_cut_during_a_rollback(app, point, record_property):
     assert_done(app, answers=old)
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("point", [point for point in POINTS if not point.pause], ids=str)
 def test_reboot_during_a_deploy(app, point, record_property):
     old, new = live_round(app), next_round(app)

@@ -110,6 +110,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_fault_of_the_inventory_or_the_repository(app, fault):
     next_round(app)
@@ -139,6 +140,7 @@ def silent_server(app, git_machine):
     git_machine.run(["ip", "route", "delete", "blackhole", app.machine.address])
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("url", ["git@{}:shop.git", "https://{}/shop.git", "http://{}:8080/shop.git"])
 def test_server_that_never_answers(app, silent_server, url):
     next_round(app)

@@ -124,6 +124,7 @@ def assert_only_running(app: App, release: str) -> None:
     assert not app.is_locked()
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("broken", NEVER_LIVE, ids=lambda broken: broken.fault)
 def test_release_that_is_never_well_is_never_live(shop, broken):
     tag = f"with-{broken.fault}"
@@ -141,6 +142,7 @@ def test_release_that_is_never_well_is_never_live(shop, broken):
     assert shop.history()[-1]["names"] == [tag]
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize(
     ("tag", "dies", "cause", "journal"),
     [
