@@ -71,7 +71,11 @@ class ActionModule(ActionBase):
         if entry_point is not None:
             problems += variables.missing(specification, given, entry_point=entry_point)
         values, unusable = self._evaluate(given, names=specification.options.keys() & given.keys(), path=path)
-        for name in sorted(values):
+        defaults = self._defaults(path)
+        computed = {name for rule in specification.rules.values() for name in rule.get("when", {})} - given.keys()
+        conditions, _ = self._evaluate({**defaults, **given}, names=computed & defaults.keys(), path=path)
+        values |= conditions
+        for name in sorted(values.keys() & given.keys()):
             problems += variables.misvalued(specification, name, values)
         return problems + unusable
 

@@ -151,7 +151,7 @@ def misvalued(specification: Specification, name: str, values: Mapping[str, Any]
     found = _check(name, value, option)
     rule = specification.rules.get(name)
     if rule is not None and value is not None and not found and _applies(rule, specification.options, values):
-        found = _check_rule(name, value, rule)
+        found = _check_rule(name, value, rule) or _check_certificate(name, value, rule, values)
         if rule.get("url"):
             return found
     # Of a plain dictionary only names are shown.
@@ -303,6 +303,17 @@ def _check_rule(name: str, value: Any, rule: Mapping[str, Any]) -> list[Problem]
         faults = (envfile.problem(str(key), item) for key, item in value.items())
         wrong += [Problem(name, f"is wrong: {fault}") for fault in faults if fault]
     return wrong
+
+
+def _check_certificate(name: str, value: Any, rule: Mapping[str, Any], values: Mapping[str, Any]) -> list[Problem]:
+    """A certificate, with the variables that hold its key and the names that it has to be for."""
+    if "certificate" not in rule or not value:
+        return []
+    from ansible_collections.baremetal.flask.plugins.plugin_utils import certificate_check  # late: it takes a while
+
+    key, names = (values.get(rule["certificate"][part]) for part in ("key", "names"))
+    fault = certificate_check.problem(str(value), str(key or ""), names=names or [])
+    return [Problem(name, fault)] if fault else []
 
 
 def _fits(value: Any, rule: Mapping[str, Any]) -> bool:

@@ -156,6 +156,7 @@ class Project(_Playbooks):
             "flask_app_name": app,
             "flask_app_repository": REPOSITORY,
             "flask_app_domain": self.domain(app),
+            "flask_app_scheme": "http",  # as the others
             "flask_app_env": ENVIRONMENT,
         }
         inventory = self._inventory(app, variables)

@@ -52,8 +52,8 @@ LAYERS = [
     ["tuning", "firewall", "postgresql", "server_clients", "server_files", "credentials"],
     ["certificate", "redis"],
     # What one part of the host is like.
-    ["systemd", "journal", "manifest", "lease", "nginx", "sqlite_file"],
-    ["account", "instances", "phase", "watching"],
+    ["systemd", "journal", "manifest", "lease", "nginx", "tls", "sqlite_file"],
+    ["acme", "account", "instances", "phase", "watching"],
     ["server", "mariadb", "postgresql_cluster"],
     # Parts of a phase.
     ["source", "finish", "undo", "virtualenv", "preparation", "readiness", "processes", "static_files", "jobs"],

@@ -222,7 +222,7 @@ def test_rules_and_renamed_variables_name_variables_that_exist(role):
         assert old not in known
         assert not new or new in known
     for rule in specification.rules.values():
-        kinds = {"pattern", "values", "minimum", "maximum", "filled", "environment", "url"}
+        kinds = {"pattern", "values", "minimum", "maximum", "filled", "environment", "url", "certificate"}
         assert set(rule) <= kinds | {"expected", "when"}
         assert rule["expected"]
         assert set(rule.get("when", {})) <= set(known)

@@ -397,6 +397,8 @@ def new_app(debian: int) -> Iterator[Callable[..., App]]:
                     "flask_app_name": name,
                     "flask_app_repository": f"{REPOSITORIES}/{name}.git",
                     "flask_app_domain": f"{name}.example.com",
+                    # What most tests are about is the same with HTTPS, which has a scenario of its own.
+                    "flask_app_scheme": "http",
                     "flask_app_health_path": "/healthz",
                     **variables,
                 },

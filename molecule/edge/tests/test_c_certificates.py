@@ -1,0 +1,149 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Certificates of one's own and of an authority: what is refused, what is served, renewed and removed."""
+
+from __future__ import annotations
+
+import json
+import ssl
+
+import pytest
+from cryptography import x509
+
+from conftest import ALIAS, DIRECTORY, MAIN, STRAY, TRUSTED, make_pair
+from support.deployments import remote_calls
+
+
+def failure(run) -> str:
+    assert run.rc != 0, run.output
+    return next(task.result["msg"] for task in run.tasks if task.status == "failed")
+
+
+def issuer(edge) -> str:
+    return x509.load_der_x509_certificate(edge.certificate()).issuer.rfc4514_string()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def live(edge):
+    if not edge.live_id():
+        edge.site("v1").check()
+
+
+# --- of one's own -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("chain", "key", "words"),
+    [
+        (make_pair(MAIN, ALIAS), make_pair(MAIN), "does not belong to the key in tls_certificate_key"),
+        (make_pair(MAIN), None, f"is not for {ALIAS}; it is for {MAIN}"),
+        (make_pair(MAIN, ALIAS, days=-1), None, "ended on "),
+    ],
+)
+def test_wrong_certificate_is_refused_before_anything_is_touched(edge, chain, key, words):
+    before = edge.certificate()
+    variables = {"tls_certificate_chain": chain.chain, "tls_certificate_key": (key or chain).key}
+    run = edge.run("provision", **variables)
+    assert "tls_certificate_chain " in failure(run)
+    assert words in failure(run)
+    assert remote_calls(run) == []
+    assert "PRIVATE" not in run.output
+    assert edge.certificate() == before
+
+
+def test_certificate_of_one_s_own_is_served(edge):
+    pair = make_pair("*.example.com", MAIN)
+    variables = {"tls_certificate_chain": pair.chain, "tls_certificate_key": pair.key}
+    run = edge.run("provision", arguments=["--diff", "-vvv"], **variables).check()
+    assert pair.key.splitlines()[1] not in run.output
+    assert edge.certificate() == ssl.PEM_cert_to_DER_cert(pair.chain)
+    assert edge.run("provision", **variables).check().changes() == []
+
+
+# --- of an authority --------------------------------------------------------------------------------------------------
+
+
+def test_wildcard_is_refused_before_anything_is_touched(edge):
+    run = edge.run("provision", tls_certificate_email="ops@example.com", flask_app_domain_aliases=["*.example.com"])
+    assert 'tls_certificate_names has "*.example.com"' in failure(run)
+    assert remote_calls(run) == []
+
+
+def test_name_that_does_not_lead_here_is_named_before_the_authority_is_asked(edge, authority):
+    """The first run of somebody whose DNS is half done: HTTPS answers, and the message names what is missing."""
+    edge.variables |= {
+        "tls_certificate_email": "ops@example.com",
+        "tls_certificate_acme_server": DIRECTORY,
+        "flask_app_domain_redirects": [ALIAS, STRAY],
+    }
+    authority.resolve_here(MAIN, ALIAS)
+    run = edge.run("provision")
+    assert f"{STRAY} has no address" in failure(run)
+    assert MAIN not in failure(run)
+    assert edge.machine.name in failure(run)
+    assert edge.get("/").status == 200
+    assert authority.shell("ls /etc/letsencrypt/accounts 2>/dev/null || true") == ""
+
+
+def test_name_that_the_authority_cannot_find_is_named(edge, authority):
+    authority.resolve_here(MAIN, ALIAS, STRAY)
+    authority.lose(STRAY)
+    run = edge.run("provision")
+    assert failure(run).startswith(f"no certificate was issued: {STRAY}: ")
+    assert "pebble" not in issuer(edge).lower()
+    assert edge.get("/").status == 200
+
+
+def test_repaired_by_running_it_again(edge, authority):
+    authority.find(STRAY)
+    edge.run("provision").check()
+    root = authority.root()
+    context = ssl.create_default_context(cadata=root)
+    assert edge.get("/", context=context).status == 200
+    assert edge.get("/", name=STRAY, context=context).status == 301
+    run = edge.run("provision").check()
+    assert run.changes() == []
+    assert len([call for call in remote_calls(run) if "nginx" in call or "certificate" in call]) <= 5
+    assert edge.run("provision", arguments=["--check", "--diff"]).check().changes() == []
+
+
+@pytest.mark.usefixtures("authority")
+def test_timer_renews_and_nginx_takes_it(edge):
+    """By the unit that the timer starts, as if the certificate were about to end."""
+    assert edge.shell("systemctl is-active certbot.timer; systemctl is-enabled certbot.timer") == "active\nenabled\n"
+    file = "/etc/letsencrypt/renewal/tls_certificate-edge.conf"
+    assert "renew_before_expiry = 30 days" in edge.shell(f"cat {file}")
+    before = edge.certificate()
+    edge.shell(f"sed -i 's/^renew_before_expiry.*/renew_before_expiry = 365 days/' {file}")
+    # Somebody has broken nginx's configuration by hand: it goes on with what it has.
+    edge.shell("echo 'junk on;' > /etc/nginx/conf.d/zz-junk.conf; systemctl start certbot.service || true")
+    assert edge.certificate() == before
+    assert edge.get("/").status == 200
+    # Mended: the next time the timer comes, nginx gets what is there already.
+    edge.shell(f"rm /etc/nginx/conf.d/zz-junk.conf; sed -i 's/^renew_before.*/renew_before_expiry = 30 days/' {file}")
+    edge.shell("systemctl start certbot.service")
+    assert edge.certificate() != before
+    assert "Pebble" in issuer(edge)
+    assert edge.run("provision").check().changes() == []
+
+
+def test_no_finding_above_low(authority):
+    """Debian's testssl.sh; the authority is one that it trusts."""
+    machine = authority.machine
+    machine.run(["sh", "-c", f"cat > {TRUSTED}/pebble-root.crt"], stdin=authority.root())
+    machine.run(["update-ca-certificates"])
+    words = ["testssl", "--quiet", "--color", "0", "--warnings", "off", "--add-ca", f"{TRUSTED}/pebble-root.crt"]
+    words += ["--jsonfile", "/run/testssl.json", "--overwrite", "--ip", machine.address, "--sneaky", f"https://{MAIN}/"]
+    machine.run(words, check=False)
+    findings = json.loads(machine.run(["cat", "/run/testssl.json"]).stdout)
+    bad = [each for each in findings if each["severity"] not in ("OK", "INFO", "LOW", "DEBUG")]
+    assert bad == []
+
+
+@pytest.mark.usefixtures("authority")
+def test_removing_the_app_removes_its_certificate_and_its_renewal(edge):
+    edge.remove(data=False).check()
+    left = edge.shell("ls /etc/nginx/sites-enabled /etc/nginx /etc/tls_certificate /etc/letsencrypt/renewal")
+    assert "edge" not in left
+    with pytest.raises((ssl.SSLError, OSError)):
+        edge.get("/")
