@@ -129,6 +129,11 @@ class App:
         return self.data / "media"
 
     @property
+    def maintenance(self) -> Path:
+        """Files by which the web server knows whether it shows the maintenance page, and to whom not."""
+        return self.root / "maintenance"
+
+    @property
     def cache(self) -> Path:
         """The build user's package cache."""
         return self.base / "var/cache" / self.build_user

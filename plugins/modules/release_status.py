@@ -46,6 +46,10 @@ status:
     held:
       description: Who rolled back and so holds the app here; empty when nobody does.
       type: str
+    maintenance:
+      description:
+        - While visitors see the maintenance page, C(since) and C(addresses), which see the app all the same; else null.
+      type: dict
     health:
       description: V(ok), or what is wrong; V(not provisioned) where the app is not.
       type: str
@@ -83,6 +87,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     instances,
     jobs,
     lease,
+    maintenance,
     manifest,
     phase,
     probe,
@@ -99,6 +104,7 @@ _STEPS = (history.BUILT, history.RELEASE_PHASE)
 _NOTHING: dict[str, Any] = {
     "live": None,
     "held": "",
+    "maintenance": None,
     "health": "not provisioned",
     "instances": [],
     "database": {"kind": "", "size_mb": None},
@@ -120,6 +126,7 @@ def work(this: phase.Phase) -> dict:
         "status": {
             "live": _live(this, events),
             "held": hold.by if hold else "",
+            "maintenance": asdict(closed) if (closed := maintenance.read(app)) else None,
             "health": _health(this) if live else "nothing is live",
             "instances": _instances(this),
             "database": _database(this),

@@ -61,6 +61,10 @@ def _notes(status: Mapping[str, Any]) -> list[str]:
         notes.append(f"database {database['kind']}, {database['size_mb']} MB")
     if status.get("held"):
         notes.append(f"{status['held']} rolled back: site.yml stays on this release until deploy.yml moves it forward")
+    if closed := status.get("maintenance"):
+        since = f" since {_clock(closed['since'])}" if closed["since"] else ""
+        seen = f"; {', '.join(closed['addresses'])} may see the app" if closed["addresses"] else ""
+        notes.append(f"maintenance is on{since}: visitors see the maintenance page{seen}")
     if status.get("lock"):
         notes.append(f"locked: {status['lock']}")
     return notes

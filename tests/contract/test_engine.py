@@ -52,7 +52,7 @@ LAYERS = [
     ["tuning", "firewall", "postgresql", "server_clients", "server_files", "credentials"],
     ["certificate", "redis"],
     # What one part of the host is like.
-    ["systemd", "journal", "manifest", "lease", "nginx", "tls", "sqlite_file"],
+    ["systemd", "journal", "manifest", "lease", "maintenance", "nginx", "tls", "sqlite_file"],
     ["acme", "account", "instances", "phase", "watching"],
     ["server", "mariadb", "postgresql_cluster"],
     # Parts of a phase.

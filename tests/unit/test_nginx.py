@@ -183,6 +183,7 @@ def render(template: str, **changes) -> str:
         "nginx_proxy_upstream": "unix:/srv/shop/current/run/web.sock",
         "__nginx_proxy_variable": "shop",
         "__nginx_proxy_password_file": "/etc/nginx/shop.users",
+        "__nginx_proxy_pages": "/etc/nginx/pages/shop",
     }
     return environment.get_template(template).render(values | changes)
 
@@ -283,7 +284,7 @@ def test_machine_wide_files_hold_nothing_of_an_app():
     machine_files = [
         str(path.relative_to(ROLE / "templates"))
         for path in (ROLE / "templates" / "etc").rglob("*.j2")
-        if path.name != "app.conf.j2"
+        if path.name not in ("app.conf.j2", "page.html.j2")
     ]
     assert len(machine_files) == 5
     for name in machine_files:

@@ -85,6 +85,14 @@ def test_hold_and_lock_are_told_beneath():
     ]
 
 
+def test_maintenance_is_told_with_those_who_may_pass():
+    closed = {"since": WELL["live"]["at"], "addresses": ["192.0.2.7"]}
+    assert status_table.lines({"shop-1": {**EMPTY, "maintenance": closed}})[2:] == [
+        "shop-1: maintenance is on since 2026-11-20 10:02: visitors see the maintenance page; "
+        "192.0.2.7 may see the app",
+    ]
+
+
 def test_no_host_is_only_a_head():
     assert len(status_table.lines({})) == 1
 
