@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from refusals import assert_refused
@@ -36,7 +36,7 @@ def setup_py(dependency: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def lock(crate: App) -> Locks:
+def lock(crate: App) -> Iterator[Locks]:
     """``lock("poetry.lock", "1.16.0")``: the files that a developer commits, made by the real programs."""
     host = crate.machine
     index = host.run(["/opt/uv/bin/python", "-c", INDEX]).stdout.strip()
@@ -67,7 +67,8 @@ def lock(crate: App) -> Locks:
         made_lock = host.run(["sh", "-c", f"export {environment}; {script}"], stdin=content).stdout
         return {manager: made_lock} | ({given: content} if given != "in.txt" else {})
 
-    return make
+    yield make
+    host.run(["rm", "-r", "/root/lock"])
 
 
 def without_requirements(code: int, dependency: str) -> dict[str, str]:

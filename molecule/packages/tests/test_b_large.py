@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,13 +31,14 @@ def pointer(content: bytes) -> str:
 
 
 @pytest.fixture(scope="module")
-def mirror(machine, debian: int) -> str:
+def mirror(machine, debian: int) -> Iterator[str]:
     """A mirror of Python builds on the host, with the one version that this Debian lacks."""
     suite, version = OTHER_PYTHON[debian]
     machine.run(["sh", "-c", "apt-get -qq update && apt-get -qq install --yes --no-install-recommends patchelf"])
     machine.copy_in(MAKE_PYTHON, "/root/make_python.py")
     machine.run(["python3", "/root/make_python.py", "/srv/python", suite, version])
-    return "file:///srv/python/downloads.json"
+    yield "file:///srv/python/downloads.json"
+    machine.run(["rm", "-r", "/srv/python"])
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,195 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A private index whose credentials stand nowhere, a requirement from a git server, and a folder of wheels alone."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from refusals import assert_refused
+
+from apps.repos import Commit, make_repo, probe_files
+from support.deployments import App
+from support.playbooks import PROJECT, Run
+from testbed import Host
+
+WATCHER = PROJECT / "molecule/playbooks/tests/watch_arguments.py"
+PASSWORD = "pw-7c1f0e9a2b64d835"
+INDEX = f"http://deploy:{PASSWORD}@127.0.0.1:8081/simple"
+#: Stands in argument lists of both machines, to show that the watch sees such a thing.
+CANARY = "canary-5d20b9e7"
+NGINX = """\
+server {
+    listen 127.0.0.1:8081;
+    root /srv/index;
+    location /simple/ { auth_basic packages; auth_basic_user_file /srv/index-users; index index.html; }
+    location /git/ { }
+}
+"""
+
+
+def wheel(name: str, version: str) -> bytes:
+    """A package of one module that knows its version."""
+    content = io.BytesIO()
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr(f"{name}.py", f'VERSION = "{version}"\n')
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return content.getvalue()
+
+
+def files(code: int, *more: str) -> dict[str, str]:
+    """The probe with more requirements, which it imports."""
+    tree = probe_files(code, dependency="1.16.0")
+    tree["requirements.txt"] += "".join(f"{line}\n" for line in more)
+    tree["wsgi.py"] = (
+        "import acme_tax\n" + tree["wsgi.py"] + '\napp.add_url_rule("/tax", view_func=lambda: acme_tax.VERSION)\n'
+    )
+    return tree
+
+
+@contextmanager
+def watched(host: Host, folder: Path, seen: dict[str, str]) -> Iterator[None]:
+    """Watch the argument lists of all processes of this machine and of the host."""
+    words = folder / "words"
+    words.touch(mode=0o600)
+    words.write_text(f"{PASSWORD}\n{CANARY}")
+    host.run(["mkdir", "-m", "0700", "/root/watch"])
+    host.copy_in(WATCHER, "/root/watch/watch.py")
+    host.copy_in(words, "/root/watch/words")
+    program = "/usr/bin/python3 /root/watch/watch.py /root/watch/words /root/watch/report"
+    host.run(["systemd-run", "--quiet", "--unit=watch-packages", *program.split()])
+    here = subprocess.Popen([sys.executable, str(WATCHER), str(words), str(folder / "report")])
+    try:
+        wait = 'for i in $(seq 300); do grep -qs "$0" "$1" && exit 0; sleep 0.1; done; exit 1'
+        host.run(["sh", "-c", wait, CANARY, "/root/watch/report"])
+        subprocess.run(["sh", "-c", wait, CANARY, str(folder / "report")], check=True)
+        yield
+    finally:
+        here.terminate()
+        here.wait()
+        host.run(["systemctl", "stop", "watch-packages"])
+        seen["host"] = host.run(["cat", "/root/watch/report"]).stdout
+        seen["controller"] = (folder / "report").read_text()
+        host.run(["rm", "-r", "/root/watch"])
+
+
+@pytest.fixture(scope="module")
+def index(crate: App, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """nginx on the host, which asks for a password before it shows its packages; and a git server beside it."""
+    host, folder = crate.machine, tmp_path_factory.mktemp("index")
+    page = folder / "simple/acme-tax"
+    page.mkdir(parents=True)
+    for version in ("1.0", "2.0"):
+        content = wheel("acme_tax", version)
+        name = f"acme_tax-{version}-py3-none-any.whl"
+        (page / name).write_bytes(content)
+        with (page / "index.html").open("a") as stream:
+            stream.write(f'<a href="{name}#sha256={hashlib.sha256(content).hexdigest()}">{name}</a>\n')
+    setup = 'from setuptools import setup\n\nsetup(name="acme-rates", version="3.0", py_modules=["acme_rates"])\n'
+    repo = make_repo(folder / "git/rates.git", [Commit(files={"setup.py": setup, "acme_rates.py": ""}, tag="v3")])
+    subprocess.run(["git", "-C", str(repo.path), "update-server-info"], check=True)
+    host.run(["rm", "-rf", "/srv/index"])
+    host.copy_in(folder, "/srv/index")
+    script = """
+        chmod -R a+rX /srv/index
+        umask 027; echo "deploy:$(openssl passwd -apr1 -stdin)" > /srv/index-users; chgrp www-data /srv/index-users
+    """
+    host.run(["sh", "-c", script], stdin=PASSWORD)
+    host.run(["sh", "-c", "cat > /etc/nginx/conf.d/packages.conf && systemctl reload nginx"], stdin=NGINX)
+    yield repo.sha()
+    host.run(["sh", "-c", "rm -r /etc/nginx/conf.d/packages.conf /srv/index* /srv/wheels; systemctl reload nginx"])
+
+
+@pytest.fixture(scope="module")
+def installed(crate: App, index: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Run], dict[str, str]]:
+    """Deployed from that index at -vvv, then with a requirement that it has not, then with a wrong password."""
+    rates = f"acme-rates @ git+http://127.0.0.1:8081/git/rates.git@{index}"
+    crate.push(Commit(files=files(20, "acme-tax==1.0", rates), tag="private"))
+    crate.push(Commit(files=files(21, "acme-tax==9.9"), tag="absent"), branch="absent")
+    crate.variables["flask_app_extra_index_urls"] = [INDEX]
+    seen: dict[str, str] = {}
+    with watched(crate.machine, tmp_path_factory.mktemp("watch"), seen):
+        runs = [crate.deploy("private", arguments=["-vvv", "--diff"]).check()]
+        runs.append(crate.deploy("absent", arguments=["-vvv"]))
+    assert runs[1].rc != 0
+    return runs, seen
+
+
+def test_packages_of_the_index_and_of_the_git_server_are_there(crate, installed):
+    assert installed
+    assert crate.live()["code"] == "20"
+    assert crate.ask("/tax").body == "1.0"
+    assert "acme_rates.py" in crate.shell(f"ls {crate.root}/current/venv/lib/python3*/site-packages")
+
+
+def test_password_stands_nowhere(crate, installed):
+    runs, seen = installed
+    for run in runs:
+        assert PASSWORD not in run.output
+    for where, report in seen.items():
+        assert CANARY in report, f"the watch on the {where} has seen nothing"
+        assert PASSWORD not in report, f"on the {where}"
+    journal = crate.shell(
+        "journalctl --no-pager --all --output=short --since=-2h; journalctl --no-pager -t sudo -t sshd"
+    )
+    assert "crate.build.service" in journal
+    assert PASSWORD not in journal
+    assert PASSWORD not in crate.shell(f"cat {crate.root}/history.jsonl {crate.root}/releases/*/release.json")
+    script = (
+        f"umask 077; echo {PASSWORD} > /dev/shm/word; grep -rlsF --exclude=word --devices=skip -f /dev/shm/word"
+        " /etc /srv /var/lib /var/cache /var/tmp /opt /run /tmp /dev/shm /root || true; rm /dev/shm/word"
+    )
+    assert crate.shell(script).split() == []
+
+
+def test_what_the_index_has_not_and_a_wrong_password_are_told(crate, installed):
+    assert "acme-tax==9.9" in installed[0][1].output
+    crate.push(Commit(files=files(22, "acme-tax==2.0"), tag="newer"), branch="newer")
+    wrong = INDEX.replace(PASSWORD, "pw-wrong-0000")
+    output = assert_refused(
+        crate, "newer", told="requirements.txt cannot be installed: ", flask_app_extra_index_urls=[wrong]
+    )
+    assert "pw-wrong-0000" not in output
+    crate.deploy("newer").check()
+    assert crate.ask("/tax").body == "2.0"
+
+
+def test_new_password_alone_makes_no_release(crate, installed):
+    assert installed
+    live = crate.live_id()
+    run = crate.deploy("newer", flask_app_extra_index_urls=[INDEX.replace(PASSWORD, "another-password")]).check()
+    assert (run.changed, crate.live_id()) == (0, live)
+
+
+def test_folder_of_wheels_alone(crate, installed):
+    """Everything comes from there: the index that is named answers nobody."""
+    assert installed
+    crate.machine.run(["mkdir", "-p", "/srv/wheels"])
+    for version in ("2.0",):
+        name = f"acme_tax-{version}-py3-none-any.whl"
+        crate.shell(f"cp /srv/index/simple/acme-tax/{name} /srv/wheels/")
+    wanted = f"-r {crate.root}/current/src/requirements.txt gunicorn==27.0.1"
+    crate.shell(f"/opt/uv/bin/python -m pip download -q -d /srv/wheels --find-links /srv/wheels {wanted}")
+    crate.shell("chmod -R a+rX /srv/wheels")
+    del crate.variables["flask_app_extra_index_urls"]
+    crate.variables |= {"flask_app_wheelhouse": "/srv/wheels", "flask_app_index_url": "http://127.0.0.1:9/simple"}
+    crate.push(Commit(files=files(23, "acme-tax==2.0"), tag="offline"))
+    run = crate.deploy("offline").check()
+    assert "packages installed" in run.output
+    assert (crate.live()["code"], crate.ask("/tax").body) == ("23", "2.0")
+
+    crate.push(Commit(files=files(24, "acme-tax==1.0"), tag="not-there"), branch="not-there")
+    assert_refused(crate, "not-there", told="acme-tax==1.0", advice="Correct")
+    for name in ("flask_app_wheelhouse", "flask_app_index_url"):
+        del crate.variables[name]
