@@ -54,7 +54,7 @@ def test_folder_of_wheels(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
-        ("/home/alice/wheels", "builds cannot read below /home"),
+        ("/home/Wheels", "builds cannot read below /home"),
         ("/nothing/here", "/nothing/here is no folder on this host"),
         ("nothing", "nothing is no folder in the app's folder"),
         ("out", "out leads out of the repository"),
