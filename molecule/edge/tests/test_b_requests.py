@@ -155,8 +155,8 @@ def staging(edge, options):
     """Behind a proxy that is trusted, with limits and a password."""
     edge.variables |= {
         "nginx_proxy_trusted_proxies": [options],
-        "nginx_proxy_request_rate": "5r/s",
-        "nginx_proxy_request_burst": 20,
+        "nginx_proxy_request_rate": "60r/m",
+        "nginx_proxy_request_burst": 10,
         "nginx_proxy_connections_per_client": 4,
         "nginx_proxy_users": {"preview": PASSWORD},
     }
@@ -198,7 +198,7 @@ def test_trusted_proxy_tells_who_the_client_is(edge):
 @pytest.mark.usefixtures("staging")
 def test_limits_hold_for_each_client(edge):
     one = CREDENTIALS | {"X-Forwarded-For": "198.51.100.20"}
-    statuses = [edge.get("/", headers=one).status for _ in range(40)]
+    statuses = [edge.get("/", headers=one).status for _ in range(30)]
     assert 200 in statuses
     assert 429 in statuses
     assert edge.get("/", headers=CREDENTIALS | {"X-Forwarded-For": "198.51.100.21"}).status == 200
