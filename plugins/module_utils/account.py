@@ -144,9 +144,6 @@ def ensure(
 
 def _close_ports(app: App, *, dry_run: bool) -> list[str]:
     """Close the ports of releases that listen on $PORT to other machines, before there is one."""
-    if not (app.base / "usr/sbin/nft").is_file():
-        # Only releases that need it are refused for this.
-        return []
     wanted = {app.base / ports.RULES: ports.RULES_TEXT, app.unit_files / ports.UNIT: ports.UNIT_TEXT}
     if all(path.is_file() and path.read_text(encoding="utf-8") == text for path, text in wanted.items()):
         return []
@@ -156,7 +153,9 @@ def _close_ports(app: App, *, dry_run: bool) -> list[str]:
             files.write(path, text)
         systemd.systemctl("daemon-reload")
         systemd.systemctl("enable", ports.UNIT)
-        systemd.systemctl("restart", ports.UNIT)
+        # Where nftables comes later, the first unit that has such a port starts it.
+        if (app.base / "usr/sbin/nft").is_file():
+            systemd.systemctl("restart", ports.UNIT)
     return [f"ports {ports.FIRST}-{ports.LAST} closed to other machines"]
 
 

@@ -189,7 +189,8 @@ def proxy_units(runtime: Runtime, port: int) -> dict[str, str]:
     app = release.app
     socket, service = (app.unit(PROXY, 1, release.id, kind=kind) for kind in ("socket", "service"))
     settings: dict[str, str | list[str]] = {
-        "Type": "notify",
+        # Debian 12's tells systemd nothing. Its socket takes connections before it is up.
+        "Type": "exec",
         "ExecStart": f"/usr/lib/systemd/systemd-socket-proxyd --connections-max={_PROXY_CONNECTIONS} 127.0.0.1:{port}",
         "SyslogIdentifier": f"{app.name}.{PROXY}.1",
         "LimitNOFILE": str(_PROXY_FILES),

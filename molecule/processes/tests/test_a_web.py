@@ -53,6 +53,8 @@ def reached(depot, port: int) -> bool:
 
 def test_every_unit_is_sandboxed_and_limited(depot):
     told = {}
+    states = depot.shell("systemctl list-units --plain --no-legend 'depot.*.*.*.*' | awk '{print $3}'").split()
+    assert set(states) == {"active"}, "one that never gets there is ended after its time limit"
     for unit in sorted(depot.units()):
         if unit.endswith(".service"):
             shown = depot.shell(f"systemd-analyze --no-pager security {unit} | tail -1")

@@ -78,8 +78,8 @@ def test_type_that_is_gone_from_the_procfile_goes_with_the_deploy(depot):
 
     depot.variables["flask_app_formation"] = {"worker": 2}
     depot.deploy(tag).check()
-    wait_for(lambda: not [unit for unit in depot.units() if ".ticker." in unit])
-    assert {unit for unit in depot.units() if ".worker." in unit} == {depot.unit("worker"), depot.unit("worker", 2)}
+    workers = {depot.unit("worker"), depot.unit("worker", 2)}
+    wait_for(lambda: {unit for unit in depot.units() if ".web" not in unit} == workers)
     assert not depot.shell("pgrep -f [t]ick.sh || true")
 
 
@@ -111,11 +111,12 @@ def test_what_is_wrong_is_refused_and_the_live_release_serves_on(depot, options,
 
 def test_all_of_it_comes_back_after_a_power_cut(depot):
     live = depot.live_id()
+    running = depot.units()
     depot.machine.power_cut()
     depot.machine.wait_until_ready()
     wait_for(lambda: depot.ask("/healthz").status == 200)
     assert depot.live_id() == live
-    wait_for(lambda: len(depot.units()) == 5)
-    assert {unit.split(".")[3] for unit in depot.units()} == {live}
+    wait_for(lambda: depot.units() == running)
+    assert {unit.split(".")[3] for unit in running} == {live}
     enqueue(depot, "after", 0.1)
     wait_for(lambda: depot.notes("after") == ["began 5", "ended 5"])

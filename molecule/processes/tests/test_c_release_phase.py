@@ -54,7 +54,9 @@ def test_init_commands_spare_a_database_that_is_in_use(new_app, machine):
     fund = new_app("fund", [machine], flask_app_watch_seconds=0, flask_app_init_commands=["echo init >>$HOME/init"])
     fund.publish([probe_commit(1, dependency="1.17.0")])
     fund.run("provision").check()
-    table = "import sqlite3; sqlite3.connect('/var/lib/fund/fund.sqlite3').execute('CREATE TABLE users (id)')"
+    table = (
+        "import sqlite3; sqlite3.connect('/var/lib/fund/fund.sqlite3').execute('CREATE TABLE IF NOT EXISTS users (id)')"
+    )
     machine.run(["python3", "-c", table], user="fund")
     run = fund.deploy("v1").check()
     assert "the init commands were left out: the database has 1 table already" in run.output

@@ -148,7 +148,9 @@ def test_server(parlour, case):
         if name not in ("flask_app_server", "flask_app_worker_class", "flask_app_wsgi")
     } | case.variables
     tag = case.name
-    parlour.publish([Commit(files=case.tree(number), tag=f"{tag}-{number}") for number in (1, 2, 3)])
+    # A web command on $PORT is the same to the platform whatever it is; the scenario processes has more of it.
+    versions = (1, 2) if "Procfile" in case.files else (1, 2, 3)
+    parlour.publish([Commit(files=case.tree(number), tag=f"{tag}-{number}") for number in versions])
     run = parlour.site if not parlour.live_id() else parlour.deploy
     run(f"{tag}-1").check()
     assert any(case.process in line for line in command_lines(parlour)), command_lines(parlour)
@@ -157,16 +159,19 @@ def test_server(parlour, case):
         assert name in parlour.shell(f"ls {parlour.root}/current/venv/lib/python3*/site-packages"), "the app's pin wins"
 
     with load(parlour, connections=32) as running:
-        for number in (2, 3):
+        for number in versions[1:]:
             parlour.deploy(f"{tag}-{number}").check()
             assert parlour.live()["code"] == str(number)
         parlour.rollback().check()
-        assert parlour.live()["code"] == "2"
+        assert parlour.live()["code"] == str(versions[-2])
     running.check()
     report = running.report
     assert min(report["methods"].values()) > 0, report["methods"]
     assert report["found_closed_before_reuse"] == 0
-    assert {answer["code"] for answer in report["answers"]} == {"1", "2", "3"}
+    assert {answer["code"] for answer in report["answers"]} == set(map(str, versions))
+    check_what_it_is_told(parlour)
+    if "Procfile" in case.files:
+        return
 
     live = parlour.live_id()
     parlour.push(Commit(files=case.tree(4, fault="import-error"), tag=f"{tag}-4"), branch="broken")
@@ -178,6 +183,9 @@ def test_server(parlour, case):
     units = {unit.split(".")[3] for unit in parlour.units()}
     assert units == {live}, "nothing of the broken one is left"
 
+
+def check_what_it_is_told(parlour: App) -> None:
+    """Of the user and the scheme: what nginx says, and nothing that a user says of itself."""
     told = parlour.ask("/request", headers={"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}).json()
     assert told["scheme"] == "http", "what a user says of itself is not believed"
     headers = {name.lower(): value for name, value in told["headers"].items()}
