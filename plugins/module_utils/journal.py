@@ -83,9 +83,9 @@ def telling(lines: Sequence[Line], *, limit: int = 30) -> list[str]:
     dropped = {index for _process, indexes, end in tracebacks if end.startswith(_CONSEQUENCE) for index in indexes}
     for _process, indexes, _end in tracebacks:
         dropped |= _frames_of_others(lines, indexes)
-    if tracebacks:
-        last = tracebacks[-1][1][-1]
-        dropped |= {index for index in range(last, len(lines)) if _CHATTER in lines[index].text}
+    causes = [indexes[-1] for _process, indexes, end in tracebacks if not end.startswith(_CONSEQUENCE)]
+    if causes:
+        dropped |= {index for index in range(min(causes), len(lines)) if _CHATTER in lines[index].text}
     kept = (line.text for index, line in enumerate(lines) if index not in dropped and line.process not in echoes)
     return list(kept)[-limit:]
 

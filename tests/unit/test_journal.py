@@ -95,9 +95,11 @@ def test_frames_of_installed_packages_and_the_workers_farewell_are_left_out():
         "ModuleNotFoundError: No module named 'shopp'",
         "[2026-11-20 10:12:01 +0000] [11] [INFO] Worker exiting (pid: 11)",
         "[2026-11-20 10:12:02 +0000] [10] [ERROR] Worker (pid:11) exited with code 3.",
+        "[2026-11-20 10:12:02 +0000] [10] [INFO] Worker (pid:12) was sent SIGTERM!",
     ]
     lines = [Line("11", text) for text in texts]
-    assert journal.telling(lines) == [*texts[:2], *texts[5:8], texts[9]]
+    # The arbiter's own traceback comes last, and is a mere consequence.
+    assert journal.telling([*lines, *ARBITER[1:5]]) == [*texts[:2], *texts[5:8], texts[9]]
     # A traceback of nothing else is shown as it is.
     foreign = [line for line in lines if "wsgi.py" not in line.text]
     assert [text for text in journal.telling(foreign) if "arbiter" in text]
