@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.baremetal.flask.plugins.module_utils import envfile, files
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
@@ -47,10 +49,14 @@ def run(
     timeout: float = 60,
     title: str = "",
     check: bool = True,
+    stdin: str = "",
+    user: str = "",
 ) -> str:
     """Run a program and return what it printed (both streams, in order).
 
     :param timeout: seconds.
+    :param stdin: what it reads.
+    :param user: the user that it runs as, with that user's groups; "" for the one that runs this.
     :raises CommandError: when it ends with an error and ``check`` is set, or takes longer than ``timeout``.
     """
     words = [str(word) for word in argv]
@@ -60,7 +66,8 @@ def run(
             cwd=cwd,
             env={**CLEAN, **(env or {})},
             timeout=timeout,
-            stdin=subprocess.DEVNULL,
+            **({"input": stdin} if stdin else {"stdin": subprocess.DEVNULL}),
+            **_identity(user),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
@@ -74,6 +81,13 @@ def run(
     if check and done.returncode != 0:
         raise CommandError(words, code=done.returncode, output=done.stdout, title=title)
     return done.stdout
+
+
+def _identity(user: str) -> dict[str, Any]:
+    if not user or os.geteuid() != 0:
+        return {}
+    entry = pwd.getpwnam(user)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": os.getgrouplist(user, entry.pw_gid)}
 
 
 def transient(unit: str, *, properties: Mapping[str, str | Sequence[str]], env: Mapping[str, str] = {}) -> list[str]:

@@ -134,6 +134,16 @@ class App:
         return self.root / "maintenance"
 
     @property
+    def backups(self) -> Path:
+        """Backups, dumps, their key and how the last ones went. Root's, and it stays when the app is removed."""
+        return self.base / "var/backups" / self.name
+
+    @property
+    def backup_program(self) -> Path:
+        """What the timer of the backups runs, and a person may run."""
+        return self.base / "usr/local/sbin" / f"{self.name}-backup"
+
+    @property
     def cache(self) -> Path:
         """The build user's package cache."""
         return self.base / "var/cache" / self.build_user

@@ -39,7 +39,7 @@ LAYERS = [
         "nginx_text",
         "password_file",
     ],
-    ["procfile", "ports"],
+    ["procfile", "ports", "as_user", "backup_names", "sqlite_dump"],
     ["formation", "servers", "tables"],
     ["command", "python_version", "requirements_files", "package_index", "large_files"],
     ["pipfile_lock", "poetry_lock", "debian", "pythons"],
@@ -51,13 +51,18 @@ LAYERS = [
     # Servers of databases and caches.
     ["tuning", "firewall", "postgresql", "server_clients", "server_files", "credentials"],
     ["certificate", "redis"],
+    # Dumps and backups, in the layers that the program on a host needs.
+    ["server_dump", "restic", "backup_units"],
+    ["dumps"],
+    ["backup"],
+    ["backup_program"],
     # What one part of the host is like.
     ["systemd", "journal", "manifest", "lease", "maintenance", "nginx", "tls", "sqlite_file"],
     ["acme", "account", "instances", "phase", "watching"],
     ["server", "mariadb", "postgresql_cluster"],
     # Parts of a phase.
     ["source", "finish", "undo", "virtualenv", "preparation", "readiness", "processes", "static_files", "jobs"],
-    ["build", "inputs", "going_live"],
+    ["build", "inputs", "going_live", "backup_place", "restore"],
 ]
 #: Pure decisions: they read what they are given, and start no program.
 PURE = [
@@ -89,6 +94,7 @@ PURE = [
 ]
 PURE += ["tuning", "firewall", "postgresql"]
 PURE += ["app_json", "calendars", "database_parts", "dotenv", "flx", "one_off"]
+PURE += ["backup_names", "backup_units"]
 #: The only files that start programs themselves.
 STARTS_PROGRAMS = {"module_utils/command.py", "plugin_utils/controller.py"}
 

@@ -1,0 +1,1 @@
+../plugin_utils/release_action.py

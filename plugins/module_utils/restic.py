@@ -1,0 +1,178 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""restic, as an app's backups use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.baremetal.flask.plugins.module_utils import backup_names, command
+from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandError
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+
+#: restic's exit status when it could not read everything that it was to back up.
+_INCOMPLETE = 3
+_HOURS = 3600
+_PATTERN = re.compile(r"([\\*?\[\]])")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Where backups lie.
+
+    :param address: as restic takes it: a folder, ``sftp:user@host:/folder``, ``s3:https://host/bucket``.
+    :param password_file: the file with the key.
+    :param host: what the snapshots of this app on this host are known by.
+    :param cache: a folder for what restic remembers of a repository that is far away.
+    :param env: the credentials of the storage.
+    :param ssh: options of ssh for SFTP, such as ``-i FILE``.
+    """
+
+    address: str
+    password_file: Path
+    host: str
+    cache: Path
+    env: dict[str, str] = field(default_factory=dict)
+    ssh: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of a repository on this machine."""
+        return Path(self.address) if self.address.startswith("/") else None
+
+    def run(self, *words: str | Path, timeout: float = _HOURS, check: bool = True) -> str:
+        """Run restic; return what it printed, messages included."""
+        return command.run(self._argv(words), env=self._env(), timeout=timeout, title=f"restic {words[0]}", check=check)
+
+    def _argv(self, words: Sequence[str | Path]) -> list[str | Path]:
+        options: list[str] = ["--no-cache"] if self.folder else []
+        if self.ssh and self.address.startswith("sftp:"):
+            login = self.address.removeprefix("sftp:").removeprefix("//").partition("/")[0].rstrip(":").rpartition(":")
+            # user@host:/path has a colon before the path, and sftp://user@host:port//path one before the port.
+            target, port = (login[0], login[2]) if login[1] and login[2].isdigit() else (login[0] or login[2], "")
+            ssh = ["ssh", *self.ssh, *(["-p", port] if port else []), target, "-s", "sftp"]
+            options += ["-o", f"sftp.command={shlex.join(ssh)}"]
+        return ["restic", *options, *words]
+
+    def _env(self) -> dict[str, str]:
+        ours = {"RESTIC_REPOSITORY": self.address, "RESTIC_PASSWORD_FILE": str(self.password_file)}
+        return {"HOME": "/root", "RESTIC_CACHE_DIR": str(self.cache), **ours, **self.env}
+
+    def ensure(self) -> None:
+        """Make the repository when it is not there.
+
+        :raises PhaseError: when it cannot be reached, or has another key.
+        """
+        try:
+            self.run("cat", "config", timeout=300)
+        except CommandError as error:
+            text = error.output.lower()
+            if "wrong password" in text:
+                raise PhaseError(
+                    f"the backups in {self.address} have another key than {self.password_file}",
+                    advice="Give the key that they were made with as app_backup_key.",
+                ) from error
+            # A folder without its config, but with data, lost it: restic would refuse, and so do we.
+            missing = "unable to open config file" in text or "does not exist" in text
+            if not missing:
+                raise _unreachable(self.address, error) from error
+            try:
+                self.run("init", timeout=300)
+            except CommandError as second:
+                raise _unreachable(self.address, second) from second
+
+    def snapshots(self) -> list[dict[str, Any]]:
+        """Those of this app on this host."""
+        printed = self.run("snapshots", "--json", "--host", self.host, timeout=600)
+        for line in printed.splitlines():
+            if line.startswith("["):
+                return json.loads(line)
+        return []
+
+    def backup(self, name: str, paths: Sequence[Path], *, leave_out: Sequence[Path]) -> dict[str, Any]:
+        """Make a snapshot that counts for nothing yet; return restic's summary.
+
+        :raises PhaseError: when anything could not be read, but for files that were deleted meanwhile.
+        """
+        for path in paths:
+            # restic itself just leaves out what is not there.
+            if not path.exists():
+                raise PhaseError(f"{path} is not there, and was to be backed up")
+        words: list[str | Path] = ["backup", "--json", "--host", self.host]
+        words += ["--tag", f"{name},{backup_names.UNFINISHED}"]
+        words += [word for path in leave_out for word in ("--exclude", _PATTERN.sub(r"\\\1", str(path)))]
+        try:
+            printed = self.run(*words, "--", *paths, timeout=24 * _HOURS)
+        except CommandError as error:
+            faults = _faults(error.output)
+            unread = [item for item in faults if os.path.lexists(item)]
+            if error.code != _INCOMPLETE or not faults or unread:
+                cause = f"{unread[0]} could not be read" if unread else _last_line(error.output)
+                raise CommandError(
+                    ["restic"], code=error.code, output=error.output, title=f"restic ({cause})"
+                ) from error
+            printed = error.output
+        summaries = [each for each in _messages(printed) if each.get("message_type") == "summary"]
+        if not summaries or not summaries[-1].get("snapshot_id"):
+            raise PhaseError("restic made no snapshot", log=printed.splitlines()[-30:], log_title="output of restic")
+        return summaries[-1]
+
+    def finish(self, snapshot: str, name: str) -> None:
+        """From here on the snapshot is a backup."""
+        self.run("tag", "--quiet", "--set", name, snapshot, timeout=600)
+
+    def forget(self, snapshots: Sequence[str]) -> None:
+        if snapshots:
+            self.run("forget", "--quiet", *snapshots, timeout=_HOURS)
+
+    def tidy(self, kept: Sequence[str]) -> None:
+        """Forget what is not to be kept, and give its space back."""
+        # Of a run that was killed; the lock of one that is at work is left alone.
+        self.run("unlock", "--quiet", timeout=300, check=False)
+        self.run("forget", "--quiet", "--host", self.host, "--group-by", "", *kept, "--prune", timeout=24 * _HOURS)
+
+    def restore(self, snapshot: str, target: Path, *, include: Sequence[Path] = ()) -> None:
+        words = [word for path in include for word in ("--include", str(path))]
+        self.run("restore", "--quiet", snapshot, "--target", target, *words, timeout=24 * _HOURS)
+
+
+def _messages(printed: str) -> list[dict[str, Any]]:
+    found = []
+    for line in printed.splitlines():
+        if line.startswith("{"):
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+    return found
+
+
+def _faults(printed: str) -> list[str]:
+    """What could not be read. Why not, each version of restic tells in another way, if at all."""
+    return [str(each.get("item", "")) for each in _messages(printed) if each.get("message_type") == "error"]
+
+
+def _last_line(printed: str) -> str:
+    lines = [line.strip() for line in printed.splitlines() if line.strip() and not line.startswith("{")]
+    return lines[-1] if lines else "it gave no reason"
+
+
+def _unreachable(address: str, error: CommandError) -> PhaseError:
+    lines = [line.strip() for line in error.output.splitlines() if line.strip()]
+    fatal = next((line for line in lines if line.startswith("Fatal:")), lines[-1] if lines else error.message)
+    if error.says_disk_full:
+        return error
+    return PhaseError(
+        f"the repository {address} cannot be used: {fatal.removeprefix('Fatal:').strip()}",
+        advice="Look at app_backup_repository and at what leads there.",
+        log=error.log,
+        log_title=error.log_title,
+    )

@@ -1,0 +1,259 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Restoring a backup: aside first, checked there, and then in the place of what the app has now."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import shutil
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.baremetal.flask.plugins.module_utils import (
+    as_user,
+    backup,
+    backup_names,
+    dumps,
+    files,
+    instances,
+    probe,
+    server_dump,
+    sqlite_dump,
+    systemd,
+)
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
+
+#: Beside the app's data and so on the same file system: what is checked there is renamed into its place.
+_SCRATCH = "{name}.restoring"
+_REPLACED = "{name}.replaced-{stamp}"
+
+
+def scratch_of(app: App) -> Path:
+    return app.data.with_name(_SCRATCH.format(name=app.name))
+
+
+def prepare(
+    settings: backup.Settings, wanted: str, *, archive: Path | None = None, exact: bool = True
+) -> dict[str, Any]:
+    """Lay a backup aside, and prove that it is whole.
+
+    :param archive: a file that another environment's backup came in; ``wanted`` says nothing then.
+    :returns: its manifest, with how many rows it has.
+    """
+    app = settings.place
+    _refuse_mounts(app)
+    scratch = scratch_of(app)
+    files.remove_tree(scratch)
+    scratch.mkdir(mode=0o711)
+    try:
+        with backup.alone(app):
+            origin = _unpack(settings, scratch, wanted, archive, exact=exact)
+            manifest = dumps.read(scratch / "dump")
+            dumps.give_to(app, scratch / "dump")
+            rows = dumps.prove(app, scratch / "dump", manifest)
+            if (scratch / "data").is_dir():
+                _give_data(app, scratch / "data")
+                as_user.call(app.user, _lay_sqlite, str(scratch / "dump"), str(scratch / "data"),
+                             _sqlite_names(app, origin, manifest))  # fmt: skip
+        files.sync_file_system(scratch)
+    except BaseException as error:
+        files.remove_tree(scratch)
+        stopped = backup.plain(app, error)
+        if stopped is error:
+            raise
+        raise stopped from error
+    return {**manifest, "rows": rows, "files": (scratch / "data").is_dir()}
+
+
+def _refuse_mounts(app: App) -> None:
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    for place in (line.split()[4] for line in lines):
+        if Path(place) == app.data or Path(place).is_relative_to(app.data):
+            raise PhaseError(
+                f"a file system of its own is mounted at {place}: a restore replaces {app.data} by renaming it",
+                advice=f"Restore with restic by hand, or unmount {place} for this.",
+            )
+
+
+def _unpack(settings: backup.Settings, scratch: Path, wanted: str, archive: Path | None, *, exact: bool) -> str:
+    """Lay ``dump`` and ``data`` into the scratch folder; return the name of the app that they are of."""
+    app = settings.place
+    if archive:
+        unpack(archive, scratch)
+        return str(dumps.read(scratch / "dump")["app"])
+    chosen = backup_names.choose(backup.available(settings), wanted, exact=exact)
+    if not chosen.snapshot:
+        shutil.copytree(backup.kept_dumps(app) / chosen.name, scratch / "dump")
+        return app.name
+    lay_out(settings, chosen, scratch)
+    return app.name
+
+
+def lay_out(settings: backup.Settings, chosen: backup_names.Backup, scratch: Path) -> None:
+    """Restore a snapshot as the folders ``dump`` and ``data``."""
+    app, tree = settings.place, scratch / "tree"
+    settings.store().restore(chosen.snapshot, tree)
+    for name, path in (("dump", backup.dump_folder(app)), ("data", app.data)):
+        (tree / path.relative_to("/")).rename(scratch / name)
+    files.remove_tree(tree)
+    manifest = dumps.read(scratch / "dump")
+    if manifest["name"] != chosen.name:
+        raise PhaseError(f"the snapshot called {chosen.name} holds backup {manifest['name']}")
+
+
+def pack(settings: backup.Settings, wanted: str) -> Path:
+    """Write a backup into one file, for another environment. Nobody but root can read it."""
+    app = settings.place
+    with backup.alone(app):
+        scratch = app.backups / "work" / "export"
+        scratch.mkdir(mode=0o700)
+        chosen = backup_names.choose([each for each in backup.available(settings) if each.snapshot], wanted)
+        lay_out(settings, chosen, scratch)
+        target = app.backups / f"{app.name}-{settings.host}-{chosen.name}.tar"
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as stream, tarfile.open(fileobj=stream, mode="w|") as packed:
+            for name in ("dump", "data"):
+                packed.add(scratch / name, arcname=name)
+    return target
+
+
+def unpack(archive: Path, scratch: Path) -> None:
+    """
+    :raises PhaseError: for a file that no backup was packed into.
+    """
+    try:
+        with tarfile.open(archive) as packed:
+            # Where this Python knows it: nothing leaves the folder, whatever the archive says.
+            safe = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}
+            packed.extractall(scratch, **safe)
+    except (tarfile.TarError, EOFError) as error:
+        raise PhaseError(f"{archive.name} is no whole backup of an app: {error}") from error
+
+
+def _give_data(app: App, data: Path) -> None:
+    owner = pwd.getpwnam(app.user)
+    files.give(data, uid=owner.pw_uid, gid=owner.pw_gid)
+    os.chown(data, owner.pw_uid, owner.pw_gid)
+    data.chmod(0o751)
+    media = data / "media"
+    if media.is_dir() and not media.is_symlink():
+        files.give(media, uid=owner.pw_uid, gid=grp.getgrnam(app.proxy_group).gr_gid, folder_mode=0o2750)
+
+
+def _sqlite_names(app: App, origin: str, manifest: dict[str, Any]) -> list[list[Any]]:
+    """File of the dump, its place in the data, and whether it logs ahead. The app's own file carries its name."""
+    own = f"{origin}.sqlite3"
+    found = [each for each in manifest["databases"] if each["kind"] == "sqlite"]
+    return [[each["file"], app.sqlite.name if each["source"] == own else each["source"], each["wal"]] for each in found]
+
+
+def _lay_sqlite(dump: str, data: str, names: list[list[Any]]) -> None:
+    """Lay each database where it was. As the app's user: what the data has for folders may lead anywhere."""
+    for file, place, wal in names:
+        target = Path(data, place)
+        temporary = target.with_name(f".{target.name}.restoring")
+        shutil.copyfile(Path(dump, file), temporary)
+        if wal:
+            sqlite_dump.log_ahead(temporary)
+        for side in sqlite_dump.SIDE_FILES:
+            target.with_name(target.name + side).unlink(missing_ok=True)
+            temporary.with_name(temporary.name + side).unlink(missing_ok=True)
+        temporary.chmod(0o640)
+        temporary.replace(target)
+
+
+def swap(app: App, *, keep: bool, expectation: probe.Expectation, health_seconds: float) -> dict[str, Any]:
+    """Put what was prepared in the place of what the app has. Nothing of the app runs meanwhile.
+
+    :param keep: refuse when what is on a database server now cannot be dumped first.
+    :returns: what was replaced and where it is now, and how long the app was away.
+    """
+    scratch = scratch_of(app)
+    manifest = dumps.read(scratch / "dump")
+    servers = [each for each in manifest["databases"] if each["kind"] != "sqlite"]
+    with backup.alone(app):
+        began = time.monotonic()
+        systemd.stop([app.boot_unit, *sorted(instances.running(app))])
+        try:
+            replaced = _replace(app, manifest, servers, scratch, keep=keep)
+        finally:
+            live = app.live()
+            if live:
+                systemd.systemctl("start", app.boot_unit)
+        fault = _wait(app, expectation, health_seconds) if live else ""
+        away = round(time.monotonic() - began, 1)
+    if fault:
+        raise PhaseError(
+            f"backup {manifest['name']} is in place, and the app does not answer as it should: {fault}",
+            advice=f"What it replaced is kept: {', '.join(replaced)}.",
+        )
+    files.remove_tree(scratch)
+    return {"name": manifest["name"], "replaced": replaced, "seconds": away}
+
+
+def _replace(
+    app: App, manifest: dict[str, Any], servers: list[dict[str, Any]], scratch: Path, *, keep: bool
+) -> list[str]:
+    has_files = (scratch / "data").is_dir()
+    replaced: list[str] = []
+    kept: dict[str, Any] | None = None
+    if servers or not has_files:
+        try:
+            kept = backup.before(app, backup_names.RESTORE, keep=1)
+        except PhaseError as error:
+            if keep:
+                raise PhaseError(
+                    f"what the database holds now cannot be dumped, and a restore would delete it: {error.message}",
+                    advice="Nothing was changed. If it is of no worth, say -e app_backup_keep_replaced=false.",
+                    log=error.log,
+                    log_title=error.log_title,
+                ) from error
+        replaced += [str(backup.kept_dumps(app) / kept["name"])] if kept else []
+    place = dumps.database_server(app) if servers else None
+    if place:
+        try:
+            server_dump.load(place, scratch / "dump" / servers[0]["file"])
+        except BaseException:
+            # PostgreSQL's transaction has changed nothing; MariaDB knows none for tables.
+            if place.kind == "mariadb" and kept:
+                _load_back(app, place, kept)
+            raise
+    if has_files:
+        old = app.data.with_name(_REPLACED.format(name=app.name, stamp=backup_names.new_name()))
+        app.data.rename(old)
+        (scratch / "data").rename(app.data)
+        files.sync_folder(app.data.parent)
+        replaced.append(str(old))
+    else:
+        as_user.call(
+            app.user, _lay_sqlite, str(scratch / "dump"), str(app.data), _sqlite_names(app, app.name, manifest)
+        )
+    return replaced
+
+
+def _load_back(app: App, place: server_dump.Server, kept: dict[str, Any]) -> None:
+    with contextlib.suppress(PhaseError):
+        copy = scratch_of(app) / "back"
+        shutil.copytree(backup.kept_dumps(app) / kept["name"], copy)
+        dumps.give_to(app, copy)
+        file = next(each["file"] for each in kept["databases"] if each["kind"] == place.kind)
+        server_dump.load(place, copy / file)
+
+
+def _wait(app: App, expectation: probe.Expectation, seconds: float) -> str:
+    """Until the app answers; what is wrong when it does not in time."""
+    live = app.live()
+    assert live is not None
+    deadline = time.monotonic() + seconds
+    while True:
+        fault = probe.ask(live.socket, expectation) if live.web_units() else ""
+        if not fault or time.monotonic() > deadline:
+            return fault
+        time.sleep(0.1)

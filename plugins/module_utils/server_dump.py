@@ -1,0 +1,312 @@
+# Copyright: baremetal.flask contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Dumps of PostgreSQL and MariaDB, with the app's own login and no other."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from ansible_collections.baremetal.flask.plugins.module_utils import as_user, command, database_parts
+from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandError
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+
+KINDS = {"postgresql": "postgresql", "postgres": "postgresql", "mysql": "mariadb", "mariadb": "mariadb"}
+_SECONDS = 24 * 3600
+#: What a database is called into which backups are restored to be looked at. No app's name has a $ in it, and MariaDB
+#: takes a _ in a grant for any letter.
+_SCRATCH = "{name}$scratch"
+_TABLES = """\
+SELECT format('SELECT ''%s.%s'', count(*) FROM %I.%I', schemaname, tablename, schemaname, tablename)
+FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1 \\gexec
+"""
+#: One transaction counts and lends its view of the data to pg_dump, so that both see the same rows.
+_DUMP = (
+    """\
+\\set QUIET on
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SELECT pg_export_snapshot() AS snapshot \\gset
+\\setenv SNAPSHOT :snapshot
+\\! pg_dump -Fc --compress=$COMPRESS --no-owner --no-acl --snapshot=$SNAPSHOT --file="$TARGET" && echo dumped
+"""
+    + _TABLES
+    + "COMMIT;\n"
+)
+#: Everything of the app's own; extensions and what belongs to them stay.
+_EMPTY = """\
+DO $$
+DECLARE found record;
+BEGIN
+  FOR found IN SELECT nspname FROM pg_namespace n WHERE nspname !~ '^pg_'
+      AND nspname NOT IN ('public', 'information_schema')
+      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = n.oid AND d.deptype = 'e') LOOP
+    EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', found.nspname);
+  END LOOP;
+  FOR found IN SELECT relname, CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
+      WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END AS what FROM pg_class c
+      WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND NOT EXISTS
+      (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('e', 'i')) LOOP
+    EXECUTE format('DROP %s IF EXISTS public.%I CASCADE', found.what, found.relname);
+  END LOOP;
+  FOR found IN SELECT oid::regprocedure::text AS name FROM pg_proc p WHERE pronamespace = 'public'::regnamespace
+      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e') LOOP
+    EXECUTE format('DROP ROUTINE IF EXISTS %s CASCADE', found.name);
+  END LOOP;
+  FOR found IN SELECT typname FROM pg_type t WHERE typnamespace = 'public'::regnamespace
+      AND typtype IN ('e', 'd', 'r', 'c') AND NOT EXISTS
+      (SELECT FROM pg_depend d WHERE d.objid = t.oid AND d.deptype IN ('e', 'i')) LOOP
+    EXECUTE format('DROP TYPE IF EXISTS public.%I CASCADE', found.typname);
+  END LOOP;
+END $$;
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A database on a server.
+
+    :param kind: ``postgresql`` or ``mariadb``.
+    :param user: the user of this machine whom the programs run as: a socket knows the app by it.
+    """
+
+    kind: str
+    name: str
+    env: tuple[tuple[str, str], ...]
+    words: tuple[str, ...]
+    user: str
+    is_local: bool
+
+    def named(self, name: str) -> Server:
+        """Another database of the same server."""
+        env = dict(self.env) | ({"PGDATABASE": name} if self.kind == "postgresql" else {})
+        return replace(self, name=name, env=tuple(env.items()))
+
+    @property
+    def scratch(self) -> Server:
+        return self.named(_SCRATCH.format(name=self.name))
+
+
+def server(url: str, *, user: str) -> Server | None:
+    """The server that a URL of SQLAlchemy's names; None for any that is no PostgreSQL and no MariaDB."""
+    found = database_parts.parts(url)
+    kind = KINDS.get(found["dialect"])
+    if kind is None or not found["name"]:
+        return None
+    asked = {key: values[-1] for key, values in parse_qs(url.partition("?")[2]).items()}
+    local = bool(found["socket"]) or found["host"].startswith("/")
+    if kind == "postgresql":
+        given = {
+            "PGHOST": found["host"],
+            "PGPORT": found["port"],
+            "PGUSER": found["user"],
+            "PGPASSWORD": found["password"],
+            "PGDATABASE": found["name"],
+            "PGSSLMODE": asked.get("sslmode", ""),
+            "PGSSLROOTCERT": asked.get("sslrootcert", ""),
+        }
+        return Server(kind, found["name"], tuple((k, v) for k, v in given.items() if v), (), user, local)
+    authority = asked.get("ssl_ca", "")
+    given = {
+        "--user": found["user"],
+        "--socket": found["socket"],
+        "--host": "" if found["socket"] else found["host"],
+        "--port": "" if found["socket"] else found["port"],
+        "--ssl-ca": authority,
+    }
+    words = [f"{name}={value}" for name, value in given.items() if value]
+    words += ["--ssl-verify-server-cert"] if authority else []
+    env = (("MYSQL_PWD", found["password"]),) if found["password"] else ()
+    return Server(kind, found["name"], env, ("--default-character-set=utf8mb4", *words), user, local)
+
+
+def _run(place: Server, argv: list[str], *, stdin: str = "", env: dict[str, str] | None = None) -> str:
+    try:
+        return command.run(
+            argv, env={**dict(place.env), **(env or {})}, user=place.user, stdin=stdin, timeout=_SECONDS, cwd=Path("/")
+        )
+    except FileNotFoundError as error:
+        raise PhaseError(
+            f"{argv[0]} is not installed on this host",
+            advice="Set app_backup_database to the kind of the app's database, and run provision.yml.",
+        ) from error
+    except CommandError as error:
+        if error.says_disk_full:
+            raise
+        raise PhaseError(
+            f"{argv[0]} of database {place.name}: {_cause(error.output)}", log=error.log, log_title=error.log_title
+        ) from error
+
+
+def _cause(printed: str) -> str:
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    telling = [line for line in lines if re.search(r"error|fatal|denied|can't", line, re.IGNORECASE)]
+    return (telling or lines or ["it gave no reason"])[0]
+
+
+def _psql(*words: str) -> list[str]:
+    return [
+        "psql",
+        "--no-psqlrc",
+        "--tuples-only",
+        "--no-align",
+        "--field-separator=\t",
+        "-v",
+        "ON_ERROR_STOP=1",
+        *words,
+    ]
+
+
+def _counted(printed: str) -> dict[str, int]:
+    rows = (line.rpartition("\t") for line in printed.splitlines())
+    return {table: int(number) for table, tab, number in rows if tab and number.isdigit()}
+
+
+def dump(place: Server, target: Path, *, compress: bool = False) -> dict[str, int]:
+    """Dump the database as it is at one moment; return how many rows each table had then."""
+    if place.kind == "postgresql":
+        env = {"TARGET": str(target), "COMPRESS": "5" if compress else "0"}
+        printed = _run(place, _psql("--file=-"), stdin=_DUMP, env=env)
+        if "dumped" not in printed.splitlines():
+            error = CommandError(["pg_dump"], code=1, output=printed)
+            raise (
+                error
+                if error.says_disk_full
+                else PhaseError(
+                    f"pg_dump of database {place.name}: {_cause(printed)}", log=error.log, log_title=error.log_title
+                )
+            )
+        return _counted(printed)
+    # Triggers, routines and events belong to a database as much as its tables.
+    options = ["--single-transaction", "--quick", "--skip-lock-tables", "--routines", "--triggers", "--events"]
+    options += ["--hex-blob", "--no-tablespaces", f"--result-file={target}"]
+    _run(place, ["mariadb-dump", *place.words, *options, place.name])
+    return rows_in(target)
+
+
+def rows_in(path: Path) -> dict[str, int]:
+    """How many rows a dump of MariaDB's has of each table. Each stands on a line of its own, line ends escaped.
+
+    :raises PhaseError: when the dump has no end.
+    """
+    found: dict[str, int] = {}
+    table, last = "", b""
+    with path.open("rb") as stream:
+        for line in stream:
+            last = line
+            if line.startswith(b"CREATE TABLE `"):
+                found.setdefault(_name(line[len(b"CREATE TABLE ") :]), 0)
+            elif line.startswith(b"INSERT INTO `"):
+                table = _name(line[len(b"INSERT INTO ") :])
+                found[table] = found.get(table, 0) + line.partition(b" VALUES")[2].strip().startswith(b"(")
+            elif table and line.startswith(b"("):
+                found[table] += 1
+            else:
+                table = ""
+    if not last.startswith(b"-- Dump completed"):
+        raise PhaseError(f"{path.name} is no whole dump: its end is missing")
+    return found
+
+
+def _name(text: bytes) -> str:
+    """The name in backticks that a text begins with."""
+    found = re.match(rb"`((?:[^`]|``)*)`", text)
+    return found[1].replace(b"``", b"`").decode("utf-8", "replace") if found else ""
+
+
+def rows(place: Server) -> dict[str, int]:
+    """How many rows each table has now."""
+    if place.kind == "postgresql":
+        return _counted(_run(place, _psql("--quiet", "--file=-"), stdin=_TABLES))
+    query = (
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'"
+    )
+    client = ["mariadb", *place.words, "--batch", "--skip-column-names", place.name]
+    found = {}
+    for table in _run(place, [*client, f"--execute={query}"]).splitlines():
+        quoted = "`" + table.replace("`", "``") + "`"
+        found[table] = int(_run(place, [*client, f"--execute=SELECT count(*) FROM {quoted}"]).strip())
+    return found
+
+
+def make_scratch(place: Server, *, postgres_user: str = "postgres") -> Server:
+    """An empty database beside the app's own, whatever an earlier one held."""
+    scratch = place.scratch
+    if place.kind == "postgresql":
+        try:
+            empty(scratch)
+        except PhaseError:
+            if not place.is_local:
+                raise PhaseError(
+                    f"the database {scratch.name}, in which backups are checked, is not there",
+                    advice=f"Make it once on the server: createdb --owner={dict(place.env).get('PGUSER', '')} "
+                    f"{scratch.name}",
+                ) from None
+            words = ["createdb", "--host", dict(place.env)["PGHOST"], "--template=template0", "--encoding=UTF8"]
+            administrator = replace(place, env=(), user=postgres_user)
+            _run(administrator, [*words, f"--owner={dict(place.env).get('PGUSER', place.user)}", scratch.name])
+        return scratch
+    drop(scratch)
+    client = ["mariadb", *place.words, "--batch"]
+    try:
+        _run(place, [*client, f"--execute=CREATE DATABASE `{scratch.name}` CHARACTER SET utf8mb4"])
+    except PhaseError as error:
+        raise PhaseError(
+            f"the database {scratch.name}, in which backups are checked, cannot be made: {error.message}",
+            advice=f"Allow it once on the server: GRANT ALL ON `{scratch.name}`.* TO the app's user.",
+        ) from error
+    return scratch
+
+
+def drop(scratch: Server) -> None:
+    """Give back the room that a scratch database takes."""
+    if scratch.kind == "postgresql":
+        empty(scratch)
+    else:
+        client = ["mariadb", *scratch.words, "--batch"]
+        _run(scratch, [*client, f"--execute=DROP DATABASE IF EXISTS `{scratch.name}`"])
+
+
+def _write(path: str, text: str) -> None:
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def empty(place: Server) -> None:
+    _run(place, _psql("--quiet", "--single-transaction", "--file=-"), stdin=_EMPTY)
+
+
+def load(place: Server, dumped: Path) -> None:
+    """Put a dump in the place of all that the database holds.
+
+    PostgreSQL does it in one transaction: all of it or nothing, and nobody sees it half.
+    """
+    if place.kind == "postgresql":
+        script = dumped.with_suffix(".sql")
+        # Extensions are the administrator's; what the app may not say of them ends a restore.
+        listed = _run(place, ["pg_restore", "--list", str(dumped)]).splitlines()
+        kept = "\n".join(line for line in listed if " COMMENT - EXTENSION " not in line)
+        listing = dumped.with_suffix(".list")
+        as_user.call(place.user, _write, str(listing), f"{kept}\n")
+        words = ["pg_restore", "--no-owner", "--no-acl", f"--use-list={listing}", f"--file={script}", str(dumped)]
+        _run(place, words)
+        _run(place, _psql("--quiet", "--single-transaction", "--file=-"), stdin=f"{_EMPTY}\\i {script}\n")
+        for each in (script, listing):
+            each.unlink()
+        return
+    rows_in(dumped)
+    client = ["mariadb", *place.words, "--batch", "--skip-column-names"]
+    query = (
+        "SELECT CONCAT('DROP ', IF(table_type = 'VIEW', 'VIEW', 'TABLE'), ' IF EXISTS `',"
+        " REPLACE(table_name, '`', '``'), '`;')"
+        " FROM information_schema.tables WHERE table_schema = DATABASE()"
+        " UNION ALL SELECT CONCAT('DROP ', routine_type, ' IF EXISTS `', REPLACE(routine_name, '`', '``'), '`;')"
+        " FROM information_schema.routines WHERE routine_schema = DATABASE()"
+        " UNION ALL SELECT CONCAT('DROP EVENT IF EXISTS `', REPLACE(event_name, '`', '``'), '`;')"
+        " FROM information_schema.events WHERE event_schema = DATABASE()"
+    )
+    drops = _run(place, [*client, place.name, f"--execute={query}"])
+    if drops.strip():
+        _run(place, [*client, place.name], stdin=f"SET FOREIGN_KEY_CHECKS = 0;\n{drops}")
+    _run(place, [*client, place.name, f"--execute=source {dumped}"])
