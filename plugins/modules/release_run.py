@@ -34,6 +34,13 @@ options:
     description: Run init commands although the database has tables.
     type: bool
     default: false
+  dump:
+    description:
+      - How many dumps of the app's databases from before release phases stay on the host. One is made before the first
+        command; where there is no database, none is.
+      - 0 to make none.
+    type: int
+    default: 0
   command_seconds:
     description: How long each command may take. Seconds.
     type: int
@@ -50,6 +57,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+dump:
+  description: The name of the dump that was made before; empty when none was.
+  type: str
+  returned: success
 output:
   description: The last lines that the commands printed; long values of variables are blanked.
   type: list
@@ -58,6 +69,7 @@ output:
 """
 
 from ansible_collections.baremetal.flask.plugins.module_utils import (
+    backup,
     command,
     files,
     history,
@@ -79,6 +91,7 @@ OPTIONS = {
     "purpose": {"type": "str", "choices": [INIT, "release phase"], "default": "release phase"},
     "command_seconds": {"type": "int", "default": 1800},
     "again": {"type": "bool", "default": False},
+    "dump": {"type": "int", "default": 0},
 }
 
 
@@ -98,6 +111,7 @@ def work(this: phase.Phase) -> dict:
             if not again and (full := _refuse_full(this, release, found)):
                 return full
             files.write(app.initialising, "")
+        name = _dump(this, release)
         this.record(history.RELEASE_PHASE, found, note=f"{purpose}: {'; '.join(commands)}")
         for number, words in enumerate(commands, start=1):
             output += _run(
@@ -107,7 +121,25 @@ def work(this: phase.Phase) -> dict:
             files.write(app.initialised, "")
             app.initialising.unlink()
     lines = [this.redact(line) for line in output][-30:]
-    return {"changed": True, "release": found.public(), "output": lines, "summary": f"{purpose}: {', '.join(commands)}"}
+    summary = f"{purpose}: {', '.join(commands)}" + (f"; before it, dump {name}" if name else "")
+    return {"changed": True, "release": found.public(), "output": lines, "dump": name, "summary": summary}
+
+
+def _dump(this: phase.Phase, release: Release) -> str:
+    """Dump what the commands may change; the dump's name, "" where there is nothing to dump."""
+    keep = this.options["dump"]
+    if not keep:
+        return ""
+    try:
+        dump = backup.before(this.app, release.id, keep=keep)
+    except PhaseError as error:
+        raise PhaseError(
+            f"the database cannot be dumped before the release phase: {error.message}",
+            advice=f"{error.advice} To deploy without a dump: -e flask_app_keep_dumps=0".strip(),
+            log=error.log,
+            log_title=error.log_title,
+        ) from error
+    return dump["name"] if dump else ""
 
 
 def _refuse_full(this: phase.Phase, release: Release, found: manifest.Manifest) -> dict | None:

@@ -67,6 +67,11 @@ status:
     free_mb:
       description: What is free on the file system of the releases.
       type: int
+    backups:
+      description:
+        - How the last C(backup), the last verified restore (C(verified)) and the last C(attempt) at either went, with
+          their C(name), when they began (C(at)) and what went wrong (C(error)). Empty before the first.
+      type: dict
     lock:
       description: Who holds the lock; empty when nobody does.
       type: str
@@ -81,6 +86,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.baremetal.flask.plugins.module_utils import (
+    backup,
     files,
     health,
     history,
@@ -111,6 +117,7 @@ _NOTHING: dict[str, Any] = {
     "jobs": [],
     "disk_mb": 0,
     "lock": "",
+    "backups": {},
     "attempts": [],
 }
 
@@ -133,6 +140,7 @@ def work(this: phase.Phase) -> dict:
             "jobs": [jobs.status(live, name) for name in live.timers()] if live else [],
             "disk_mb": sum(files.size_bytes(folder) for folder in (app.root, app.data) if folder.is_dir()) >> 20,
             "free_mb": files.free_mb(app.root),
+            "backups": backup.results(app),
             "lock": str(lock) if lock and lock.expires > time.time() else "",
             "attempts": attempts,
         },

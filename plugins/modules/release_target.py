@@ -41,7 +41,7 @@ release:
   returned: success
 """
 
-from ansible_collections.baremetal.flask.plugins.module_utils import history, inputs, lease, manifest, phase
+from ansible_collections.baremetal.flask.plugins.module_utils import backup, history, inputs, lease, manifest, phase
 
 OPTIONS = {**inputs.OPTIONS, "release": {"type": "str", "default": ""}}
 
@@ -99,9 +99,15 @@ def _warnings(this: phase.Phase, events: list[history.Event], found: manifest.Ma
     later = [event for event in events if event.event == history.RELEASE_PHASE and since and event.at > since.at]
     if later:
         titles = ", ".join(dict.fromkeys(manifest.title(event.sha, event.names) for event in later))
-        warnings.append(
-            f"a release phase ran since (for {titles}): a rollback does not undo what it did to the database"
-        )
+        told = f"a release phase ran since (for {titles}): a rollback does not undo what it did to the database"
+        # The oldest of them is the one that the older release left.
+        dumps = list(filter(None, (backup.dump_before(this.app, event.release) for event in later)))
+        if dumps:
+            told += (
+                f". What it held before is in dump {dumps[0]}; to have that back, and lose what was written since: "
+                f"restore.yml -e app_backup_restore={dumps[0]} -e app_backup_replace={this.app.name}"
+            )
+        warnings.append(told)
     return warnings
 
 

@@ -67,7 +67,19 @@ def _notes(status: Mapping[str, Any]) -> list[str]:
         notes.append(f"maintenance is on{since}: visitors see the maintenance page{seen}")
     if status.get("lock"):
         notes.append(f"locked: {status['lock']}")
+    notes += _backups(status.get("backups") or {})
     return notes
+
+
+def _backups(told: Mapping[str, Any]) -> list[str]:
+    """Only what has been tried is told of: a host that makes no backups has its reasons."""
+    if not told:
+        return []
+    made, verified, attempt = (told.get(name) or {} for name in ("backup", "verified", "attempt"))
+    line = f"last backup: {made['name']}, {_clock(made['at'])}" if made else "no backup yet"
+    line += f"; last verified restore: {verified['name']}, {_clock(verified['at'])}" if verified else "; none verified"
+    failed = attempt.get("error", "")
+    return [line, *([f"the last attempt at one FAILED, {_clock(attempt['at'])}: {failed}"] if failed else [])]
 
 
 def _instance(instance: Mapping[str, Any]) -> tuple[str, ...]:

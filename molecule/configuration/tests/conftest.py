@@ -34,6 +34,8 @@ def conf(new_app, machine) -> App:
             "env > built.txt; ls /srv/conf/releases >> built.txt; cat /srv/conf/releases/*/src/conf/app.ini"
             " /srv/conf/releases/*/env /etc/conf/platform.env /var/lib/conf/raw >> built.txt 2>/dev/null; true"
         ],
+        # The database is nowhere.
+        flask_app_keep_dumps=0,
         flask_app_release_commands=[
             "flask show HARD > /var/lib/conf/release",
             'printf %s "${HARD}" > /var/lib/conf/raw',

@@ -56,6 +56,8 @@ def test_an_app_of_fluxflex(new_app, machine):
         flask_app_scheme="http",
         flask_app_database="external",
         flask_app_database_url="mysql+pymysql://us%40er:pw-90cc3e@db.example.com/shop",
+        # That server is nowhere.
+        flask_app_keep_dumps=0,
     )
     flux.publish([Commit(files=flux_files(version), tag=f"v{version}") for version in (1, 2)])
     first = flux.site("v1").check()

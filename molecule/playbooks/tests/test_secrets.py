@@ -96,6 +96,7 @@ def hidden(bare: Host, new_app: Callable[..., App], tmp_path_factory: pytest.Tem
         flask_app_database_url=f"postgresql://hidden:{PASSWORD}@db.example.com/hidden",
         flask_app_database_variables={"password": "PGPASSWORD"},
         flask_app_files={"conf/app.ini": "../templates/app.j2", "instance/config.py": "../templates/app.j2"},
+        flask_app_keep_dumps=0,
         flask_app_release_commands=[COMMAND],
         flask_app_watch_seconds=0.5,
     )
