@@ -190,7 +190,13 @@ def make(settings: Settings, *, say: Any = print) -> dict[str, Any]:
             raise PhaseError(f"there is a backup {name} already", advice="Wait a second.")
         raw = [app.data / each["source"] for each in manifest["databases"] if each["kind"] == "sqlite"]
         raw += [path.with_name(path.name + side) for path in list(raw) for side in sqlite_dump.SIDE_FILES]
-        summary = store.backup(name, [folder, app.data], leave_out=raw)
+        try:
+            summary = store.backup(name, [folder, app.data], leave_out=raw)
+        except PhaseError:
+            # What had been stored so far belongs to no backup: on a full disk it must not stay.
+            files.remove_tree(folder)
+            store.reclaim()
+            raise
         store.finish(summary["snapshot_id"], name)
         say(f"backup {name}: {_sum(manifest)}, {summary['total_files_processed']} files")
         try:

@@ -64,6 +64,9 @@ class Repository:
 
     def _env(self) -> dict[str, str]:
         ours = {"RESTIC_REPOSITORY": self.address, "RESTIC_PASSWORD_FILE": str(self.password_file)}
+        if self.folder:
+            # Else restic 0.17 and later tries for a quarter of an hour to write to a disk that is full.
+            ours["RESTIC_FEATURES"] = "backend-error-redesign=false"
         return {"HOME": "/root", "RESTIC_CACHE_DIR": str(self.cache), **ours, **self.env}
 
     def ensure(self) -> None:
@@ -138,6 +141,11 @@ class Repository:
         # Of a run that was killed; the lock of one that is at work is left alone.
         self.run("unlock", "--quiet", timeout=300, check=False)
         self.run("forget", "--quiet", "--host", self.host, "--group-by", "", *kept, "--prune", timeout=24 * _HOURS)
+
+    def reclaim(self) -> None:
+        """Delete what belongs to no snapshot, as far as that can be done now."""
+        self.run("unlock", "--quiet", timeout=300, check=False)
+        self.run("prune", "--quiet", timeout=24 * _HOURS, check=False)
 
     def restore(self, snapshot: str, target: Path, *, include: Sequence[Path] = ()) -> None:
         words = [word for path in include for word in ("--include", str(path))]
