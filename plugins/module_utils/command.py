@@ -38,7 +38,9 @@ class CommandError(PhaseError):
 
     @property
     def says_disk_full(self) -> bool:
-        return any(words in self.output for words in ("No space left on device", "Disk quota exceeded", "os error 28"))
+        # Programs written in Go begin it in lower case.
+        told = self.output.lower()
+        return any(words in told for words in ("no space left on device", "disk quota exceeded", "os error 28"))
 
 
 def run(
