@@ -130,6 +130,7 @@ def build(
                 mounts=mounts,
                 init_commands=list(adopted.suggested.init_commands),
                 release_commands=list(adopted.suggested.release_commands),
+                health_path=adopted.suggested.health_path,
             )
             processes.write(built, built.runtime(release), plan, adopted.variables(entry_point))
             files.write(release.one_off, one_off.script(built.runtime(release)), mode=0o755)

@@ -62,7 +62,7 @@ def switch(
     live_seconds = this.seconds
     try:
         instances.start_work(release)
-        watching.watch(release, health.expectation(options), seconds=options["watch_seconds"])
+        watching.watch(release, health.expectation(options, found.health_path), seconds=options["watch_seconds"])
     except PhaseError as error:
         # At once: users must not wait for the controller.
         undo.undo(this, lock, error.message)

@@ -26,11 +26,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def expectation(options: Mapping[str, Any]) -> Expectation:
-    """What a good answer is, from a module's options."""
+def expectation(options: Mapping[str, Any], suggested: str = "") -> Expectation:
+    """What a good answer is, from a module's options.
+
+    :param suggested: the path that the repository names, for when the inventory names none.
+    """
     health = options["health"]
     return Expectation(
-        path=health["path"],
+        path=health["path"] or suggested,
         statuses=tuple(health["status"]),
         text=health["text"],
         host=health["host"],

@@ -33,6 +33,7 @@ class Manifest:
     :param mounts: files that stand below the release's ``files``, and where its processes see them.
     :param init_commands: what the repository itself wants run on the first deploy.
     :param release_commands: what the repository itself wants run in each deploy.
+    :param health_path: what the repository itself wants a health probe to ask for.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Manifest:
     mounts: dict[str, str] = field(default_factory=dict)
     init_commands: list[str] = field(default_factory=list)
     release_commands: list[str] = field(default_factory=list)
+    health_path: str = ""
 
     @property
     def title(self) -> str:

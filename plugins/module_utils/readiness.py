@@ -29,7 +29,7 @@ def make_ready(this: Phase, release: Release, found: Manifest) -> str:
         if warning := instances.memory_warning(release):
             this.warn(warning)
         return watching.wait_until_ready(
-            release, health.expectation(this.options), seconds=this.options["health_seconds"]
+            release, health.expectation(this.options, found.health_path), seconds=this.options["health_seconds"]
         )
     except PhaseError as error:
         if this.app.live_id() != release.id:

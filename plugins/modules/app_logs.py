@@ -49,7 +49,8 @@ OPTIONS = {"process": {"type": "str", "default": ""}, "lines": {"type": "int", "
 
 def work(this: phase.Phase) -> dict:
     app, process, count = this.app, this.options["process"], this.options["lines"]
-    this.require_provisioned()
+    if not this.is_provisioned():
+        return {"output": [], "summary": "not provisioned"}
     this.platform_env()
     live = app.live()
     if live and live.is_complete:

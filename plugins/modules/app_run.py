@@ -53,11 +53,11 @@ OPTIONS = {
 
 def work(this: phase.Phase) -> dict:
     app, words, seconds = this.app, this.options["command"], this.options["command_seconds"]
-    release = app.live()
-    if release is None:
-        raise PhaseError("nothing is live on this host", advice="Deploy first.")
     if this.check_mode:
         return {"changed": True, "output": [], "summary": f"would run {words}"}
+    release = app.live()
+    if release is None:
+        raise PhaseError("nothing is live on this host: deploy first")
     found = manifest.require(release)
     this.hide_variables_of(release)
     properties: dict[str, list[str]] = {}

@@ -172,7 +172,8 @@ def _health(this: phase.Phase) -> str:
     _unit, fault = watching.process_fault(units, restarts_allowed=True)
     if fault or not live.web_units():
         return fault or "ok"
-    return probe.ask(live.socket, health.expectation(this.options)) or "ok"
+    found = manifest.read(live)
+    return probe.ask(live.socket, health.expectation(this.options, found.health_path if found else "")) or "ok"
 
 
 def _instances(this: phase.Phase) -> list[dict]:

@@ -22,6 +22,7 @@ def conf(new_app, machine) -> App:
         "conf",
         [machine],
         flask_app_watch_seconds=0.5,
+        flask_app_health_path="",
         flask_app_domain_aliases=["www.conf.example.com"],
         flask_app_domain_redirects=["conf.example.org", "old.example.org"],
         flask_app_env={"HARD": HARD, "NEEDED": "7", "TOKEN": TOKEN},

@@ -89,6 +89,7 @@ def old_files(version: int) -> dict[str, str]:
         "Procfile": "worker: sleep infinity\n",
         "app.json": json.dumps(
             {
+                "healthchecks": {"web": [{"type": "startup", "path": "/healthz?of=app.json"}]},
                 "formation": {"web": {"quantity": 1}, "worker": {"quantity": 2}},
                 "cron": [{"command": "flask show STAGE", "schedule": "30 3 * * 1-5"}],
                 "env": {

@@ -76,6 +76,10 @@ def test_formation_and_cron_of_app_json_are_what_runs(conf):
     assert "Mon..Fri *-*-* 03:30:00" in shown
 
 
+def test_the_health_check_of_app_json_is_what_is_asked_for(conf):
+    assert "good answers on /healthz?of=app.json" in conf.runs[0].output
+
+
 def test_a_changed_variable_alone_makes_a_release_without_a_failed_request(conf):
     secret, old = env(conf, "COOKIE_SECRET"), conf.live_id()
     conf.variables["flask_app_version"] = "v2"
@@ -87,7 +91,7 @@ def test_a_changed_variable_alone_makes_a_release_without_a_failed_request(conf)
     assert conf.live_id().partition("-")[0] == old.partition("-")[0]
     assert env(conf, "GREETING") == "hello from the inventory"
     assert env(conf, "COOKIE_SECRET") == secret, "a generated secret stays with the environment"
-    again = conf.deploy().check()
+    again = conf.site().check()
     assert again.changed == 0, again.changes()
 
 

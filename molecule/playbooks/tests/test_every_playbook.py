@@ -43,7 +43,7 @@ def state(app: App) -> str:
 # On a bare host
 
 
-@pytest.mark.parametrize("playbook", ["provision", "deploy", "rollback", "status", "remove"])
+@pytest.mark.parametrize("playbook", ["provision", "deploy", "rollback", "status", "run", "logs", "remove"])
 def test_misspelt_variable_is_refused_before_anything_is_touched(app: App, playbook: str):
     app.variables["flask_app_domian"] = app.variables.pop("flask_app_domain")
     try:
