@@ -82,8 +82,8 @@ def test_pages_of_ones_own(shop, tmp_path):
         shop.deploy("main").check()
     finally:
         shop.variables = before
-    assert shop.ask("/slow?seconds=3").body == "<p>Slow, says the controller</p>"
-    assert shop.ask("/own/502").body == "<p>Down, says the app's repository</p>"
+    assert shop.ask("/slow?seconds=3").body.strip() == "<p>Slow, says the controller</p>"
+    assert shop.ask("/own/502").body.strip() == "<p>Down, says the app's repository</p>"
     answer = shop.ask("/own/404")
     assert answer.status == 404
     assert is_page(answer, title="Page not found")
