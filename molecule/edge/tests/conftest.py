@@ -42,10 +42,13 @@ PEBBLE = {
 START = f"""
 set -e
 export DEBIAN_FRONTEND=noninteractive
-if ! command -v pebble testssl >/dev/null; then
-    apt-get -qq update && apt-get -qq install --no-install-recommends pebble testssl.sh openssl >/dev/null
+if ! command -v pebble >/dev/null || ! command -v sslscan >/dev/null; then
+    apt-get -qq update && apt-get -qq install --no-install-recommends pebble sslscan openssl >/dev/null
 fi
-mkdir -p /run/pebble && cd /run/pebble
+systemctl stop pebble pebble-names 2>/dev/null || true
+# An authority that starts anew knows no account of before.
+rm -rf /etc/letsencrypt/accounts
+cd /run/pebble
 openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 30 -subj /CN=pebble-test-ca 2>/dev/null
 openssl req -newkey rsa:2048 -nodes -keyout pebble.key -out pebble.csr -subj /CN=localhost 2>/dev/null
 echo subjectAltName=DNS:localhost > names
@@ -59,7 +62,7 @@ until ss -Hltn sport = :14000 | grep -q . && ss -Hltn sport = :8055 | grep -q .;
 """
 STOP = f"""
 systemctl stop pebble pebble-names
-rm -rf {TRUSTED}/pebble-test-ca.crt {TRUSTED}/pebble-root.crt /run/pebble
+rm -rf /etc/letsencrypt/accounts {TRUSTED}/pebble-test-ca.crt /run/pebble
 update-ca-certificates --fresh >/dev/null 2>&1
 sed -i /edge-test/d /etc/hosts
 """
