@@ -118,5 +118,5 @@ def test_all_of_it_comes_back_after_a_power_cut(depot):
     assert depot.live_id() == live
     wait_for(lambda: depot.units() == running)
     assert {unit.split(".")[3] for unit in running} == {live}
-    enqueue(depot, "after", 0.1)
-    wait_for(lambda: depot.notes("after") == ["began 5", "ended 5"])
+    enqueue(depot, "again", 0.1)
+    wait_for(lambda: depot.notes("again") == ["began 5", "ended 5"])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from itertools import pairwise
 
@@ -70,11 +71,13 @@ def test_run_in_progress_at_the_switch_was_finished_by_its_own_release(depot):
 
 def test_run_that_was_due_meanwhile_is_left_out_or_comes_after(depot):
     slow, after = runs(depot, "slow"), runs(depot, "after")
-    # `slow` takes 5 s and is due each 2 s: what came due meanwhile was left out, so most runs begin by the calendar (a
-    # busy machine begins late) and not as soon as the one before has ended.
-    by_calendar = [began for began, _ended, _code in slow if began % 2 < 1]
-    assert len(by_calendar) > len(slow) / 2, slow
-    assert all(later[0] - earlier[1] < 2 for earlier, later in pairwise(after)), "the next one waits for no calendar"
+    # What came due while `slow` was going on was left out: the next run waits for the calendar (or longer, on a busy
+    # machine).
+    for earlier, later in pairwise(slow):
+        due = math.ceil(earlier[1] / 2) * 2
+        assert later[0] >= due - 0.1, slow
+    early = [pair for pair in pairwise(after) if pair[1][0] < math.ceil(pair[0][1] / 2) * 2]
+    assert early, "the next one of `after` waits for no calendar"
 
 
 def test_status_tells_the_last_results(depot):
@@ -83,7 +86,7 @@ def test_status_tells_the_last_results(depot):
     assert told["often"]["result"] == "ok"
     assert told["fails"]["result"] == "ended with 3"
     assert told["late"]["result"] == "took too long"
-    assert abs(told["often"]["ended"] - time.time()) < 10
+    assert abs(told["often"]["ended"] - time.time()) < 60
     table = depot.run("status").check().output
     assert "ended with 3" in table
     assert "depot.after.1" not in depot.shell("systemctl --failed --no-legend --plain")

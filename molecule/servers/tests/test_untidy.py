@@ -49,5 +49,4 @@ def test_app_that_migrates_at_import_under_four_workers(parlour):
     parlour.deploy("untidy-1").check()
     assert parlour.live()["code"] == "1"
     assert ":8000" not in parlour.shell("ss -Hltn")
-    assert parlour.ask(headers={"Host": "other.example.com"}).status != 200
     parlour.variables["flask_app_env"] = {}
