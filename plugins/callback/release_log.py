@@ -621,7 +621,8 @@ class CallbackModule(DefaultCallback):
             if run.hosts[name].state == "unreachable":
                 advice = LOST_ADVICE if run.phase else ""
                 failure = Failure(where, (self._lost[name],), lost=True, advice=advice, raw=raw)
-            elif run.phase:
+            elif run.phase or "advice" in result:
+                # What a module of the collection says of its failure is said in full, in a phase or not.
                 failure = phase_failure(result, where=where, raw=raw)
             else:
                 place = "" if run.action in REFUSING_ACTIONS else run.place

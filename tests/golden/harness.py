@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 REPLAYED = (
     "announce", "hosts_gate", "release_resolve", "release_build", "release_run", "release_ready", "release_switch",
-    "release_finish", "release_abort", "release_target", "release_status", "release_remove",
+    "release_finish", "release_abort", "release_target", "release_status", "release_remove", "app_restore",
 )  # fmt: skip
 COLUMNS, ROWS = 120, 200
 LABEL_END = 27

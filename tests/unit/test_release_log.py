@@ -57,6 +57,7 @@ CASES = [
     Case("fleet", status=FAILED),
     Case("provision", ("--check", "--diff"), suffix="bare-check-diff", terminal=True),
     Case("failures", status=FAILED),
+    Case("restore_fails", status=FAILED),
 ]
 
 
