@@ -174,7 +174,6 @@ class Builder:
             **CLEAN,
             "HOME": str(self.app.cache),
             "UV_CACHE_DIR": str(self.app.cache / "uv"),
-            "UV_NO_CONFIG": "1",
             "UV_NO_PROGRESS": "1",
             "UV_SYSTEM_CERTS": "1",
             "UV_PYTHON_DOWNLOADS": "never",

@@ -21,9 +21,9 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
-#: Files that say what to install, of which an app has exactly one.
 #: What a requirements file was called on Fluxflex.
 _OTHER_NAME = "req.txt"
+#: Files that say what to install, of which an app has exactly one.
 _LOCK_FILES = ("requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock")
 #: What a project without any of them may have.
 _BARE = ("pyproject.toml", "setup.py", "setup.cfg")
@@ -57,6 +57,11 @@ class Dependencies:
     @property
     def is_locked(self) -> bool:
         return self.file in _LOCK_FILES[1:]
+
+    @property
+    def has_settings(self) -> bool:
+        """Whether uv's own settings in the repository, such as [tool.uv], say how to install."""
+        return self.file in ("uv.lock", *_BARE)
 
     def table(self) -> dict:
         """The content of the lock file."""
@@ -98,13 +103,12 @@ def find(
     if chosen == "poetry.lock":
         return _from_poetry(folder, project, extras=extras, python=python)
     if chosen == "uv.lock":
-        return _from_uv(folder, project, builds=builds, extras=extras)
+        return _from_uv(folder, project, builds=builds, extras=extras, checkout=inside)
     if chosen in _BARE:
         if chosen == "pyproject.toml":
             _check_extras(project, extras)
-        return Dependencies(
-            folder, chosen, _metadata(folder, project), builds or chosen == "setup.cfg", extras=tuple(extras)
-        )
+        files = tuple(dict.fromkeys([*_metadata(folder, project), *_settings_files(folder, inside)]))
+        return Dependencies(folder, chosen, files, builds or chosen == "setup.cfg", extras=tuple(extras))
     return _from_requirements(folder, project, file=chosen, extras=extras, checkout=inside)
 
 
@@ -184,14 +188,14 @@ def _from_requirements(
     return Dependencies(folder, file, (*files, *decides), True, tuple(local), own, all_extras)
 
 
-def _from_uv(folder: Path, project: Mapping, *, builds: bool, extras: Sequence[str]) -> Dependencies:
+def _from_uv(folder: Path, project: Mapping, *, builds: bool, extras: Sequence[str], checkout: Path) -> Dependencies:
     lock = _toml(folder / "uv.lock")
     if not project:
         raise PhaseError("uv.lock has no pyproject.toml beside it", advice="Commit it too, and deploy again.")
     _check_extras(project, extras)
     local = tuple(sorted(folder / path for path in _places_in_lock(lock) if path != "."))
-    files = (folder / "uv.lock", *_metadata(folder, project))
-    return Dependencies(folder, "uv.lock", files, builds, local, extras=tuple(extras))
+    files = dict.fromkeys([folder / "uv.lock", *_metadata(folder, project), *_settings_files(folder, checkout)])
+    return Dependencies(folder, "uv.lock", tuple(files), builds, local, extras=tuple(extras))
 
 
 def _from_poetry(folder: Path, project: Mapping, *, extras: Sequence[str], python: str) -> Dependencies:
@@ -275,6 +279,12 @@ def _metadata(folder: Path, project: Mapping) -> tuple[Path, ...]:
         files += [folder / name for name in ("setup.py", "setup.cfg")]
         files += [folder / name for name in requirements_files.texts(project.get("tool", {}))]
     return tuple(dict.fromkeys(path for path in files if path.is_file()))
+
+
+def _settings_files(folder: Path, checkout: Path) -> tuple[Path, ...]:
+    """The files in which uv looks for its settings, from the app's folder up to that of the repository."""
+    folders = [folder, *(parent for parent in folder.parents if parent.resolve().is_relative_to(checkout))]
+    return tuple(path for each in folders for name in ("uv.toml", "pyproject.toml") if (path := each / name).is_file())
 
 
 def _pyproject(folder: Path) -> dict:

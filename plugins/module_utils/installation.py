@@ -19,11 +19,17 @@ class Step:
     """One program of an installation.
 
     :param what: what it installs, for people.
+    :param env: what tells uv where its settings come from, and more.
     """
 
     words: list[str]
     what: str
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=lambda: _NO_SETTINGS)
+
+
+#: Where uv takes settings from: nowhere, or the app's own files and nothing of the host's.
+_NO_SETTINGS = {"UV_NO_CONFIG": "1"}
+_OWN_SETTINGS = {"UV_NO_SYSTEM_CONFIG": "1", "XDG_CONFIG_HOME": "/nonexistent"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Installation:
         in the virtualenv may point into a release's folder either, since other releases use it too.
     :param constraints: further lines that limit versions wherever uv has a choice.
     :param own_index: the inventory says where packages come from, and not the repository.
+    :param first_index: what one of the inventory's further indexes has comes from there, in whatever version.
     :param python: the version of the virtualenv's interpreter.
     """
 
@@ -42,6 +49,7 @@ class Installation:
     scratch: Path
     constraints: tuple[str, ...] = ()
     own_index: bool = False
+    first_index: bool = False
     python: str = "3.11"
 
     def steps(self) -> list[Step]:
@@ -64,6 +72,7 @@ class Installation:
         if needs.is_requirements:
             hashed = requirements_files.are_hashed(needs.files)
             words += ["--require-hashes"] if hashed else []
+            words += self._strategy(path.read_text(encoding="utf-8", errors="replace") for path in needs.files)
             if needs.is_package:
                 file = self._write("requirements.txt", requirements_files.without_app(file, needs.folder))
                 # A file with hashes names all that is needed: without one, nothing may be installed.
@@ -77,18 +86,25 @@ class Installation:
         locked = ["--locked", "--no-dev", *extras]
         if not self.own_index:
             words = [str(self.uv), "sync", *locked, "--no-install-project", "--no-editable", "--compile-bytecode"]
-            return [Step([*words, "--inexact"], "uv.lock", {"UV_PROJECT_ENVIRONMENT": str(self.venv)})]
+            return [Step([*words, "--inexact"], "uv.lock", {**_OWN_SETTINGS, "UV_PROJECT_ENVIRONMENT": str(self.venv)})]
         # uv sync takes a lock for outdated when packages come from another index than the one that it was made with.
         exported = str(self.venv / "requirements.txt")
         words = [str(self.uv), "export", *locked, "--no-emit-project", "--no-editable", "--no-header"]
         words += [f"--python={self.venv}/bin/python", "--format=requirements-txt", f"--output-file={exported}"]
-        return [Step(words, "uv.lock"), self._pip(["--no-deps", "-r", exported], "uv.lock")]
+        return [Step(words, "uv.lock", _OWN_SETTINGS), self._pip(["--no-deps", "-r", exported], "uv.lock")]
 
     def _locked(self, lines: Iterable[str], *, hashed: bool) -> Step:
         """Install exactly these packages: what they depend on is among them."""
+        lines = list(lines)
         file = self._write("requirements.txt", "".join(f"{line}\n" for line in lines))
         words = ["--require-hashes"] if hashed else []
-        return self._pip([*words, "--no-deps", "-r", str(file)], self.needs.file)
+        return self._pip([*words, *self._strategy(lines), "--no-deps", "-r", str(file)], self.needs.file)
+
+    def _strategy(self, texts: Iterable[str]) -> list[str]:
+        """What makes uv look for a version in all indexes of requirements files, and not only in the first that has
+        the package."""
+        several = not self.first_index and requirements_files.have_extra_index(texts)
+        return ["--index-strategy=unsafe-best-match"] if several else []
 
     def added(self, requirements: Sequence[str], *, frozen: str, what: str) -> Step:
         """What installs more packages, without changing those that are there.
@@ -107,7 +123,12 @@ class Installation:
     def app(self, lib: Path) -> Step:
         """What installs the app itself, and nothing else, into ``lib``."""
         words = [str(self.uv), "pip", "install", f"--python={self.venv}/bin/python", "--no-deps", "--target", str(lib)]
-        return Step([*words, "--compile-bytecode", str(self.needs.folder)], "the app")
+        return Step([*words, "--compile-bytecode", str(self.needs.folder)], "the app", self._settings)
+
+    @property
+    def _settings(self) -> dict[str, str]:
+        """The indexes that the inventory names take the place of those in the app's files."""
+        return _OWN_SETTINGS if self.needs.has_settings and not self.own_index else _NO_SETTINGS
 
     def _pip(self, words: list[str], what: str) -> Step:
         common = [str(self.uv), "pip", "install", f"--python={self.venv}/bin/python", "--compile-bytecode"]
@@ -116,7 +137,7 @@ class Installation:
         if self.constraints and "--require-hashes" not in words:
             lines = "".join(f"{line}\n" for line in self.constraints)
             common += ["-c", str(self._write("constraints.txt", lines))]
-        return Step([*common, *words], what)
+        return Step([*common, *words], what, self._settings)
 
     def _write(self, name: str, content: str) -> Path:
         self.scratch.mkdir(exist_ok=True)

@@ -71,7 +71,8 @@ def requirements(chosen: Sequence[Chosen], lock: Mapping, folder: Path, *, with_
     if with_indexes:
         sources = [each.package.get("source", {}) for each in chosen]
         urls = [source["url"] for source in sources if source.get("type") == "legacy"]
-        yield from requirements_files.index_lines(urls, file="poetry.lock")
+        # What comes from the public index has no source.
+        yield from requirements_files.index_lines(urls, file="poetry.lock", besides={} in sources)
     for each in chosen:
         yield _requirement(each, lock, folder)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
+_EXTRA_INDEX = re.compile(r"^\s*--extra-index-url[\s=]", re.MULTILINE)
 _INCLUDE = re.compile(r"^(\s*(?:-r|-c|--requirement|--constraint)[\s=]+)(\S+)", re.MULTILINE)
 #: A requirement by its place: ``-e ./libs/tax``, ``.[web]``, ``tax @ file:libs/tax``.
 _PLACE = re.compile(
@@ -63,6 +64,11 @@ def without_app(file: Path, folder: Path) -> str:
     )
 
 
+def have_extra_index(texts: Iterable[str]) -> bool:
+    """Whether packages come from several indexes, of which pip takes the best version that any of them has."""
+    return any(_EXTRA_INDEX.search(text) for text in texts)
+
+
 def are_hashed(files: Iterable[Path]) -> bool:
     return any("--hash=" in path.read_text(encoding="utf-8", errors="replace") for path in files)
 
@@ -98,9 +104,10 @@ def vcs_url(kind: str, url: str, *, ref: str, subdirectory: str = "") -> str:
     return whole + (f"@{ref}" if ref else "") + (f"#subdirectory={subdirectory}" if subdirectory else "")
 
 
-def index_lines(urls: Iterable[str], *, file: str) -> Iterator[str]:
+def index_lines(urls: Iterable[str], *, file: str, besides: bool = False) -> Iterator[str]:
     """The lines that name package indexes, the first of which is asked instead of the default one.
 
+    :param besides: the default one is asked too.
     :raises PhaseError: when an address has a variable in it, which a build does not know.
     """
     for number, url in enumerate(dict.fromkeys(urls)):
@@ -109,7 +116,7 @@ def index_lines(urls: Iterable[str], *, file: str) -> Iterator[str]:
                 f"{file} names an index with the variable {variable[1]} in its address, which a build does not know",
                 advice="Set flask_app_index_url or flask_app_extra_index_urls, in a vault: they take its place.",
             )
-        yield f"{'--extra-index-url' if number else '--index-url'} {url}"
+        yield f"{'--extra-index-url' if number or besides else '--index-url'} {url}"
 
 
 def texts(value: object) -> Iterator[str]:

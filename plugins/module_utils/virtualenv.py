@@ -121,6 +121,7 @@ class Packages:
             scratch=scratch,
             constraints=self.settings.constraints,
             own_index=bool(self.index or self.wheelhouse),
+            first_index=bool(self.index.extra),
             python=self.python.version,
         )
 

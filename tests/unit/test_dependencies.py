@@ -202,6 +202,7 @@ LOCAL_LOCK = UV_LOCK + '[[package]]\nname = "tax"\nversion = "1"\nsource = { dir
         ({"pyproject.toml": PYPROJECT}, {"pyproject.toml": PYPROJECT + BUILDS}),
         ({"pyproject.toml": DYNAMIC, "needs.in": "flask"}, {"needs.in": "quart"}),
         ({"pyproject.toml": DYNAMIC, "needs.in": "flask", "setup.cfg": ""}, {"setup.cfg": "[options]"}),
+        ({"pyproject.toml": PYPROJECT, "uv.toml": ""}, {"uv.toml": "prerelease = 'allow'"}),
         ({"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT}, {"uv.lock": UV_LOCK.replace("3.1.0", "3.1.1")}),
         (
             {"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT},
@@ -235,6 +236,17 @@ def test_key_changes_when_what_is_installed_may_change(project, before, after):
 )
 def test_key_stays_when_only_the_app_changes(project, before, after):
     assert key(project(before)) == key(project(after))
+
+
+@pytest.mark.parametrize("settings", ["uv.toml", "pyproject.toml"])
+def test_key_changes_with_the_settings_in_a_folder_above(project, settings):
+    tables = {"uv.toml": "", "pyproject.toml": "[tool.uv]\n"}
+    top = project({"apps/shop/pyproject.toml": PYPROJECT, settings: ""})
+    keys = set()
+    for text in ("", f"{tables[settings]}prerelease = 'allow'\n"):
+        found = dependencies.find(project({settings: text}) / "apps/shop", checkout=top)
+        keys.add(dependencies.key(found, python="3.13.5", uv="uv 0.13.8", architecture="x86_64"))
+    assert len(keys) == 2
 
 
 @pytest.mark.parametrize(
@@ -320,8 +332,8 @@ def install(tmp_path: Path, shelf: Path) -> Callable[[Path], set[str]]:
         pytest.skip("uv is not on this machine")
     uv = Path(found)
     env = {
-        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "UV_CACHE_DIR": str(tmp_path / "cache"), "UV_NO_CONFIG": "1",
-        "UV_OFFLINE": "1", "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(shelf), "UV_PYTHON_DOWNLOADS": "never",
+        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "UV_CACHE_DIR": str(tmp_path / "cache"), "UV_OFFLINE": "1",
+        "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(shelf), "UV_PYTHON_DOWNLOADS": "never",
         "UV_LINK_MODE": "copy",
     }  # fmt: skip
 
