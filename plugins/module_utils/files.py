@@ -39,7 +39,9 @@ def write(path: Path, content: str, *, mode: int = 0o644, errors: str = "strict"
     :param errors: what becomes of characters that UTF-8 has not.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    # Others may write that folder (a build its checkout): a link of theirs leads nowhere.
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors=errors) as stream:
             os.fchmod(stream.fileno(), mode)

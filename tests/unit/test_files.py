@@ -46,6 +46,15 @@ def test_file_is_replaced_and_not_written_through_a_link(tmp_path):
     assert not (tmp_path / "file").is_symlink()
 
 
+def test_link_that_somebody_laid_in_the_way_is_not_followed(tmp_path):
+    (tmp_path / "precious").write_text("kept")
+    for number in (os.getpid(), os.getpid() + 1):
+        (tmp_path / f".settings.{number}").symlink_to("precious")
+    files.write(tmp_path / "settings", "new")
+    assert (tmp_path / "precious").read_text() == "kept"
+    assert (tmp_path / "settings").read_text() == "new"
+
+
 def test_write_that_fails_leaves_nothing_behind(tmp_path):
     (tmp_path / "taken").mkdir()
     with pytest.raises(OSError, match="taken"):
