@@ -89,7 +89,7 @@ def build(
             extras=settings.extras,
             python=python.version,
         )
-        entry_point, import_path = settings.wsgi, folder
+        entry_point, import_path = settings.wsgi, wsgi.import_path(folder, settings.wsgi)
         if plan.needs_entry_point and not entry_point:
             entry_point, import_path = wsgi.find(folder, adopted.flask_app)
         files.set_times(release.src, committed)

@@ -58,21 +58,38 @@ def find(folder: Path, flask_app: str = "") -> tuple[str, Path]:
     )
 
 
+def import_path(folder: Path, entry_point: str) -> Path:
+    """The folder that must be importable for an entry point such as ``shop.web:create_app('production')``.
+
+    One whose module is not in the repository is found where the packages are.
+    """
+    module = entry_point.partition(":")[0].strip()
+    there = _module(folder, "", module) if module else None
+    return there[0] if there else folder
+
+
+def _module(folder: Path, parent: str, module: str) -> tuple[Path, Path] | None:
+    """Where a module can be imported from, and its file."""
+    for base in (folder / parent, folder / "src" / parent):
+        path = base.joinpath(*module.split("."))
+        path = path / "__init__.py" if path.is_dir() else path.with_name(f"{path.name}.py")
+        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+            return base, path
+    return None
+
+
 def _named(folder: Path, flask_app: str) -> tuple[str, Path]:
     """The entry point that FLASK_APP means: ``shop``, ``shop.py``, ``src/shop:create_app('production')``."""
     place, _, name = flask_app.strip().partition(":")
     place = place.strip().removesuffix(".py").removeprefix("./")
     parent, _, module = place.rpartition("/")
-    for base in (folder / parent, folder / "src" / parent):
-        path = base.joinpath(*module.split("."))
-        path = path / "__init__.py" if path.is_dir() else path.with_name(f"{path.name}.py")
-        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
-            break
-    else:
+    there = _module(folder, parent, module)
+    if there is None:
         raise PhaseError(
             f"FLASK_APP '{flask_app}' names no module of the app's folder",
             advice="It stands in flask_app_env, .env or .flaskenv. Correct it there, or set flask_app_wsgi.",
         )
+    base, path = there
     while base != folder and (base / "__init__.py").is_file():
         module, base = f"{base.name}.{module}", base.parent
     module = module.removesuffix(".__init__")

@@ -154,6 +154,24 @@ def test_folder_to_import_from(tmp_path, files, where):
 
 
 @pytest.mark.parametrize(
+    ("entry_point", "where"),
+    [
+        ("", "."),
+        ("shop:create_app('production')", "src"),
+        ("shop.web:app", "src"),
+        ("wsgi:app", "."),
+        ("both:app", "."),
+        ("space.shop:app", "src"),
+        ("acme_platform.wsgi:app", "."),
+    ],
+)
+def test_folder_to_import_from_for_an_entry_point_that_is_given(tmp_path, entry_point, where):
+    inner = ("__init__", "both", "shop/__init__", "shop/web", "space/shop")
+    modules = {"wsgi.py": APP, "both.py": APP} | {f"src/{name}.py": APP for name in inner}
+    assert wsgi.import_path(lay(tmp_path, modules), entry_point) == tmp_path / where
+
+
+@pytest.mark.parametrize(
     ("files", "message", "advice"),
     [
         ({}, r"no Flask app was found: .*\(there are none\)", "flask_app_subdirectory"),
