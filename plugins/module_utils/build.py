@@ -82,6 +82,8 @@ def build(
         settings = configuration.suggest(settings, adopted.suggested, folder, given=request.given)
         plan = processes.plan(folder, settings)
         python = preparation.prepare(release, folder, settings, builder, uv=uv, mirror=request.python_mirror)
+        # A build command may have written another one.
+        configuration.clean_dotenvs(release.src, adopted.env, given=request.given)
         needs = dependencies.find(
             folder,
             checkout=release.src,

@@ -86,8 +86,8 @@ def adopt(folder: Path, *, checkout: Path, given: Given) -> Adopted:
     env = {**asked.variables(key=given.key, known={*given.platform, *given.env}), **given.env}
     found = {}
     for name in reversed(_FLASK_FILES):
-        found |= dotenv.parse(_text(folder / name))
-    _clean_dotenvs(checkout, names={*given.platform, *env, *_OF_PROCESSES, *dotenv.DEVELOPMENT}, warn=given.warn)
+        found |= dotenv.parse(_text(folder / name, inside=checkout))
+    clean_dotenvs(checkout, env, given=given)
     suggested = dataclasses.replace(
         asked,
         init_commands=(*asked.init_commands, *hooks.setup),
@@ -111,22 +111,27 @@ def suggest(settings: Settings, suggested: app_json.Suggested, folder: Path, *, 
     )
 
 
-def _clean_dotenvs(checkout: Path, *, names: set[str], warn: Callable[[str], None]) -> None:
-    """Take out of every file of variables what is set elsewhere: an app may let such a file win."""
+def clean_dotenvs(checkout: Path, env: Mapping[str, str], *, given: Given) -> None:
+    """Take out of every file of variables what is set elsewhere: an app may let such a file win.
+
+    :param env: the release's variables.
+    """
+    names = {*given.platform, *env, *_OF_PROCESSES, *dotenv.DEVELOPMENT}
     for parent, _folders, entries in os.walk(checkout):
         for path in (Path(parent, entry) for entry in sorted(entries) if dotenv.is_one(entry)):
-            kept, taken = dotenv.without(_text(path), names)
+            kept, taken = dotenv.without(_text(path, inside=checkout), names)
             if taken:
-                path.write_text(kept, encoding="utf-8", errors="surrogateescape")
-                warn(
+                # Where it is a link, to another file of the repository, that one stays as it was committed.
+                files.write(path, kept, mode=0o640, errors="surrogateescape")
+                given.warn(
                     f"{path.relative_to(checkout)} in the repository sets {', '.join(taken)}: left out of the release, "
                     "where the inventory and the platform decide"
                 )
 
 
-def _text(path: Path) -> str:
-    """The text of a plain file; "" where there is none."""
-    if path.is_symlink() or not path.is_file():
+def _text(path: Path, *, inside: Path) -> str:
+    """The text of a file of the repository; "" where there is none, or a link that leads out of it."""
+    if not path.is_file() or not path.resolve().is_relative_to(inside.resolve()):
         return ""
     return path.read_text(encoding="utf-8", errors="surrogateescape")
 
@@ -135,7 +140,8 @@ def _replace_words(release: Release, folder: Path, *, given: Given) -> None:
     """Do what the [replace] sections of .flx say, when no build can read the password any more."""
     hooks = flx.read(folder)
     database = database_parts.parts(given.env.get("DATABASE_URL") or given.platform.get("DATABASE_URL", ""))
-    texts = {each.file: _text(folder / each.file) for each in hooks.replacements if (folder / each.file).is_file()}
+    there = (each.file for each in hooks.replacements if (folder / each.file).is_file())
+    texts = {name: _text(folder / name, inside=release.src) for name in there}
     for name, text in flx.replaced(hooks, texts, database=database, app=release.app.name).items():
         for parent, place in _places(release, folder, PurePosixPath(name)):
             _write(parent, place, text, what=f"{flx.NAME}: '{name}'")

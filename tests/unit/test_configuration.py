@@ -61,7 +61,16 @@ def test_a_dotenv_anywhere_loses_what_is_set_elsewhere(tmp_path, given, warnings
     assert "theirs" not in "".join(warnings)
 
 
-def test_a_dotenv_that_is_a_link_is_left_alone(tmp_path, given):
+def test_a_dotenv_that_is_a_link_loses_too(tmp_path, given, warnings):
+    write(tmp_path, **{"dev.settings": "TOKEN=theirs\nFLASK_APP=shop\n"})
+    (tmp_path / ".env").symlink_to("dev.settings")
+    assert configuration.adopt(tmp_path, checkout=tmp_path, given=given).flask_app == "shop"
+    assert (tmp_path / ".env").read_text() == "FLASK_APP=shop\n"
+    assert (tmp_path / "dev.settings").read_text() == "TOKEN=theirs\nFLASK_APP=shop\n"
+    assert warnings[0].startswith(".env in the repository sets TOKEN")
+
+
+def test_a_dotenv_that_leads_out_of_the_repository_is_left_alone(tmp_path, given):
     outside = tmp_path / "outside"
     outside.write_text("TOKEN=theirs\n")
     checkout = tmp_path / "src"
@@ -69,6 +78,7 @@ def test_a_dotenv_that_is_a_link_is_left_alone(tmp_path, given):
     (checkout / ".env").symlink_to(outside)
     configuration.adopt(checkout, checkout=checkout, given=given)
     assert outside.read_text() == "TOKEN=theirs\n"
+    assert (checkout / ".env").is_symlink()
 
 
 @pytest.mark.parametrize(
