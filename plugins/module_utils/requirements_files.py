@@ -21,27 +21,32 @@ _PLACE = re.compile(
 )
 
 
-def with_includes(path: Path, *, checkout: Path, seen: tuple[Path, ...] = ()) -> tuple[Path, ...]:
-    """A requirements file and every file that it includes with -r or -c, each once."""
+def with_includes(path: Path, *, checkout: Path, seen: tuple[Path, ...] = (), origin: str = "") -> tuple[Path, ...]:
+    """A requirements file and every file that it includes with -r or -c, each once.
+
+    :param origin: where the file is included, for people.
+    """
     if path in seen:
         return seen
     if not path.resolve().is_relative_to(checkout):
         raise PhaseError(
-            f"{path.name} leads out of the repository", advice="Commit the file itself, inside the repository."
+            f"{path.name} leads out of the repository{origin}",
+            advice="Commit the file itself, inside the repository.",
         )
     try:
         content = path.read_text(encoding="utf-8")
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        origin = f" (included from {seen[-1].name})" if seen else ""
         raise PhaseError(
             f"{path.name} is no file in the repository{origin}", advice="Commit it, or remove the line."
         ) from None
     except UnicodeDecodeError as error:
         raise PhaseError(f"{path.name} is not UTF-8 text: {error}", advice="Save it as UTF-8 and commit it.") from None
     seen = (*seen, path)
-    for _option, name in _INCLUDE.findall(content):
-        if "://" not in name:
-            seen = with_includes(Path(os.path.normpath(path.parent / name)), checkout=checkout, seen=seen)
+    for found in _INCLUDE.finditer(content):
+        if "://" not in found[2]:
+            origin = f" (included in {path.name} line {content.count(chr(10), 0, found.start(2)) + 1})"
+            place = Path(os.path.normpath(path.parent / found[2]))
+            seen = with_includes(place, checkout=checkout, seen=seen, origin=origin)
     return seen
 
 
@@ -56,9 +61,9 @@ def place(line: str, folder: Path) -> tuple[Path | None, tuple[str, ...]]:
 
 
 def without_app(file: Path, folder: Path) -> str:
-    """A requirements file without the line that names the app, fit to stand in another folder."""
+    """A requirements file with a blank line for the one that names the app, fit to stand in another folder."""
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = "".join(line for line in lines if place(line, folder)[0] != folder)
+    kept = "".join("\n" if place(line, folder)[0] == folder else line for line in lines)
     return _INCLUDE.sub(
         lambda found: found[1] + (found[2] if "://" in found[2] else os.path.normpath(file.parent / found[2])), kept
     )

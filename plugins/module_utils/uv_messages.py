@@ -7,8 +7,39 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping
+from pathlib import Path
 
+#: How uv says where in a file something is: a number of bytes, or a line and a column.
+_POSITION = re.compile(r"`(?P<file>[^`]+)` at position (?P<bytes>\d+)")
+_LINE = re.compile(r"(?P<file>[^\s:]+):(?P<line>\d+):\d+\b")
 _DEEPER_CAUSE = re.compile(r"^(?:[╰├]─▶|Caused by:|cause:)\s*")
+
+
+def placed(told: str, folder: Path, *, instead: Mapping[Path, str]) -> str:
+    """What uv told, with the line instead of a position in a file.
+
+    :param folder: where uv ran.
+    :param instead: the names of files that a person does not know under theirs, line by line the same.
+    """
+
+    def name(found: re.Match[str]) -> str:
+        return instead.get(folder / found["file"], found["file"])
+
+    def line(found: re.Match[str]) -> str:
+        path = folder / found["file"]
+        if not path.is_file():
+            return found[0]
+        if "line" in found.re.groupindex:
+            return f"{name(found)} line {found['line']}"
+        content, position = path.read_bytes(), int(found["bytes"])
+        before = content[:position]
+        # One that ends too early is told at its end.
+        before = before if content[position:].strip() else before.rstrip()
+        number = before.count(b"\n") + 1
+        return f"{name(found)} line {number}"
+
+    return _LINE.sub(line, _POSITION.sub(line, told))
 
 
 def cause(output: str) -> str:

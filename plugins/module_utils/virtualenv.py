@@ -50,6 +50,7 @@ class Packages:
         self.wheelhouse = package_index.wheelhouse(
             self.settings.wheelhouse, self.needs.folder, checkout=self.release.src
         )
+        self._scratch = self.release.path / "install"
 
     def provide(self, *, rebuild: str) -> tuple[Path, int, str]:
         """Link the virtualenv that fits, building it when there is none.
@@ -70,9 +71,8 @@ class Packages:
         os.chown(venv, build_user.pw_uid, build_user.pw_gid)
         # The requirements are read by the build user, and uv may lay down files beside them.
         files.give(self.release.src, uid=build_user.pw_uid, gid=build_user.pw_gid)
-        scratch = self.release.path / "install"
         try:
-            self._install(venv, scratch)
+            self._install(venv)
             files.give(venv, uid=0, gid=grp.getgrnam(app.user).gr_gid)
             venv.chmod(0o750)
             packages = len(installation.distributions(venv))
@@ -82,7 +82,7 @@ class Packages:
                 files.remove_tree(venv)
             raise
         finally:
-            files.remove_tree(scratch)
+            files.remove_tree(self._scratch)
         return venv, packages, f"{packages} packages installed"
 
     def _key(self, rebuild: str) -> str:
@@ -102,8 +102,8 @@ class Packages:
             ],
         )
 
-    def _install(self, venv: Path, scratch: Path) -> None:
-        plan = self._plan(venv, scratch)
+    def _install(self, venv: Path) -> None:
+        plan = self._plan(venv)
         words = [str(self.uv), "venv", "--quiet", "--allow-existing", f"--python={self.python.path}", str(venv)]
         self._run(installation.Step(words, "the virtualenv"), venv)
         for step in plan.steps():
@@ -113,12 +113,12 @@ class Packages:
         if lacking := installation.lacking(venv, self.platform):
             self._add(plan, lacking, ", ".join(lacking))
 
-    def _plan(self, venv: Path, scratch: Path) -> installation.Installation:
+    def _plan(self, venv: Path) -> installation.Installation:
         return installation.Installation(
             needs=self.needs,
             uv=self.uv,
             venv=venv,
-            scratch=scratch,
+            scratch=self._scratch,
             constraints=self.settings.constraints,
             own_index=bool(self.index or self.wheelhouse),
             first_index=bool(self.index.extra),
@@ -134,7 +134,7 @@ class Packages:
         try:
             return self._call(step, writable=[venv, self.needs.folder])
         except CommandError as error:
-            why = "it took too long" if error.code is None else uv_messages.cause(error.output)
+            why = "it took too long" if error.code is None else self._cause(error.output)
             inventory = step.what.startswith("flask_app_")
             raise PhaseError(
                 f"{step.what} cannot be installed: {why}",
@@ -144,6 +144,14 @@ class Packages:
                 log=error.log,
                 log_title=error.log_title,
             ) from error
+
+    def _cause(self, output: str) -> str:
+        """Why it failed, with the line of the file or variable that somebody wrote."""
+        written = {"constraints.txt": "flask_app_constraints", "added.txt": "flask_app_extra_packages"}
+        if self.needs.is_requirements:
+            written["requirements.txt"] = self.needs.file
+        instead = {self._scratch / name: known for name, known in written.items()}
+        return uv_messages.placed(uv_messages.cause(output), self.needs.folder, instead=instead)
 
     def _call(self, step: installation.Step, *, writable: Sequence[Path]) -> str:
         return self.builder.run(
@@ -164,7 +172,7 @@ class Packages:
         if self.needs.is_package:
             release.lib.mkdir()
             os.chown(release.lib, build_user.pw_uid, build_user.pw_gid)
-            step = self._plan(release.venv, release.path / "install").app(release.lib)
+            step = self._plan(release.venv).app(release.lib)
             try:
                 self._call(step, writable=[release.lib, release.src])
             except CommandError as error:

@@ -126,8 +126,8 @@ def test_line_that_does_not_name_the_app(project, line):
         ({"pyproject.toml": "name = '\xe9'".encode("latin-1")}, "pyproject.toml cannot be read: ", "Correct"),
         ({"uv.lock": "[[package\n", "pyproject.toml": PYPROJECT}, "uv.lock cannot be read: ", "Correct"),
         (
-            {"requirements.txt": "-r base.txt"},
-            r"base.txt is no file in the repository \(included from requ",
+            {"requirements.txt": "flask\n-r more.txt\n\n -r base.txt", "more.txt": ""},
+            r"base.txt is no file in the repository \(included in requirements.txt line 4\)",
             "Commit it",
         ),
         ({"requirements.txt": "-r base", "base/x.txt": ""}, "base is no file in the repository", "Commit it"),
@@ -467,6 +467,26 @@ def test_uv_lock_is_installed_as_locked(project, install, shelf):
 )
 def test_cause_is_told_in_one_line(output, cause):
     assert uv_messages.cause(output) == cause
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("Couldn't parse `requirements.txt` at position 6: why", "Couldn't parse requirements.txt line 2: why"),
+        ("in `more/base.txt` at position 5", "in more/base.txt line 3"),
+        ("in `more/base.txt` at position 9", "in more/base.txt line 3"),
+        ("expected a start: requirements.txt:2:1", "expected a start: requirements.txt line 2"),
+        ("in `{scratch}/added.txt` at position 0", "in flask_app_extra_packages line 1"),
+        ("in `gone.txt` at position 7", "in `gone.txt` at position 7"),
+        ("timed out at 12:30:45", "timed out at 12:30:45"),
+        ("no version at http://127.0.0.1:8081/simple", "no version at http://127.0.0.1:8081/simple"),
+    ],
+)
+def test_place_in_a_file_is_told_by_its_line(project, tmp_path, told, expected):
+    folder = project({"requirements.txt": "flask\nä=1\n", "more/base.txt": "ä\n\n-e\n\n"})
+    (tmp_path / "added.txt").write_text("six=1\n")
+    instead = {tmp_path / "added.txt": "flask_app_extra_packages"}
+    assert uv_messages.placed(told.format(scratch=tmp_path), folder, instead=instead) == expected
 
 
 def test_cause_is_short():

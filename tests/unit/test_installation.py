@@ -20,7 +20,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.baremetal.flask.plugins.module_utils import dependencies, installation, poetry_lock
+from ansible_collections.baremetal.flask.plugins.module_utils import (
+    dependencies,
+    installation,
+    poetry_lock,
+    uv_messages,
+)
 
 #: What each of two indexes has; the build needs no other.
 VERSIONS = {"main": {"alpha": ["1.0", "2.0", "3.0b1"], "beta": ["1.0"]}, "more": {"alpha": ["1.0"], "gamma": ["1.0"]}}
@@ -155,6 +160,26 @@ def test_settings_of_the_host_and_of_other_files_have_no_say(install, tmp_path):
     assert install({"pyproject.toml": PROJECT}) == {"alpha-2.0"}
     plain = {"requirements.txt": "alpha\n", "pyproject.toml": '[tool.uv]\nprerelease = "allow"\n'}
     assert install(plain) == {"alpha-2.0"}, "pip does not read it"
+
+
+# --- a line that is wrong ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"requirements.txt": "alpha\n\nbeta=1\n"}, "in requirements.txt line 3: no such comparison operator"),
+        ({"requirements.txt": "alpha\n==1\n"}, "requirements.txt line 2"),
+        ({"requirements.txt": "# ä\n-r base.txt\n", "base.txt": "# ü\n\nalpha>1=\n"}, "in base.txt line 3: after"),
+        ({"requirements.txt": "./\nalpha\nbeta=1\n", "setup.py": ""}, "in requirements.txt line 3: no such"),
+    ],
+)
+def test_line_of_a_requirements_file_is_told(install, tmp_path, files, told):
+    with pytest.raises(AssertionError) as caught:
+        install(files)
+    output = str(caught.value).partition("\nassert ")[0]
+    instead = {tmp_path / "scratch/requirements.txt": "requirements.txt"}
+    assert told in uv_messages.placed(uv_messages.cause(output), tmp_path / "src", instead=instead)
 
 
 # --- several indexes --------------------------------------------------------------------------------------------------
