@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -206,18 +205,13 @@ def _from_poetry(folder: Path, project: Mapping, *, extras: Sequence[str], pytho
     poetry_lock.choose(lock, project, python=python or "3.11", extras=extras)
     local = tuple(sorted(folder / path for path in poetry_lock.places(lock)))
     return Dependencies(
-        folder, "poetry.lock", (folder / "poetry.lock",), _poetry_package(folder, project), local, extras=tuple(extras)
+        folder,
+        "poetry.lock",
+        (folder / "poetry.lock",),
+        poetry_lock.is_package(folder, project),
+        local,
+        extras=tuple(extras),
     )
-
-
-def _poetry_package(folder: Path, project: Mapping) -> bool:
-    """Whether there is a package to install. Many apps that use Poetry are none, and do not say so."""
-    poetry = project.get("tool", {}).get("poetry", {})
-    if "build-system" not in project or not poetry.get("package-mode", True):
-        return False
-    name = re.sub(r"[-.]+", "_", poetry.get("name") or project.get("project", {}).get("name", ""))
-    places = (folder / name, folder / "src" / name, folder / f"{name}.py", folder / "src" / f"{name}.py")
-    return bool(poetry.get("packages")) or (bool(name) and any(path.exists() for path in places))
 
 
 def _from_pipfile(folder: Path, *, extras: Sequence[str], python: str) -> Dependencies:

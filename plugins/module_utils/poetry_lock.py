@@ -96,6 +96,16 @@ def choose(lock: Mapping, project: Mapping, *, python: str, extras: Collection[s
     return _Walk(packages, python).from_main(project, [*extras])
 
 
+def is_package(folder: Path, project: Mapping) -> bool:
+    """Whether there is a package to install. Many apps that use Poetry are none, and do not say so."""
+    poetry = project.get("tool", {}).get("poetry", {})
+    if "build-system" not in project or not poetry.get("package-mode", True):
+        return False
+    name = re.sub(r"[-.]+", "_", poetry.get("name") or project.get("project", {}).get("name", ""))
+    places = (folder / name, folder / "src" / name, folder / f"{name}.py", folder / "src" / f"{name}.py")
+    return bool(poetry.get("packages")) or (bool(name) and any(path.exists() for path in places))
+
+
 def places(lock: Mapping) -> Iterator[str]:
     """What is taken from the repository itself."""
     for package in lock.get("package", []):
