@@ -6,27 +6,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
+import locks
 import pytest
 from refusals import assert_refused
 
 from apps.repos import REQUIREMENTS, Commit, probe_files
 from support.deployments import App
 
-UV = "/opt/uv/bin/uv"
-TRUSTED = "/etc/ssl/certs/ca-certificates.crt"
-POETRY, PIPENV = "poetry==2.5.1", "pipenv==2026.10.3"
-#: The address of the public index, as pip on the host knows it.
-INDEX = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
-TOOL = f"{UV} tool run --quiet --no-config --system-certs"
-
 Locks = Callable[[str, str], dict[str, str]]
-
-
-def project(dependency: str) -> str:
-    listed = ",\n".join(f'  "{line}"' for line in (*REQUIREMENTS, f"six=={dependency}"))
-    return f'[project]\nname = "crate"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = [\n{listed},\n]\n'
 
 
 def setup_py(dependency: str) -> str:
@@ -36,39 +25,25 @@ def setup_py(dependency: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def lock(crate: App) -> Iterator[Locks]:
+def lock(crate: App) -> Locks:
     """``lock("poetry.lock", "1.16.0")``: the files that a developer commits, made by the real programs."""
-    host = crate.machine
-    index = host.run(["/opt/uv/bin/python", "-c", INDEX]).stdout.strip()
+    index = locks.public_index(crate.machine)
 
-    def make(manager: str, dependency: str) -> dict[str, str]:
-        folder = f"/root/lock/{manager}"
+    def make(name: str, dependency: str) -> dict[str, str]:
+        table = locks.project("crate", f"six=={dependency}")
         source = f'[[tool.poetry.source]]\nname = "main"\nurl = "{index}/"\npriority = "primary"\n'
         pins = "".join('{} = "=={}"\n'.format(*line.split("==")) for line in REQUIREMENTS)
-        made = {
-            "requirements/base.txt": (
-                "in.txt",
-                f"{UV} pip compile -q --generate-hashes in.txt -o requirements/base.txt",
-            ),
-            "uv.lock": ("pyproject.toml", f"{UV} lock --quiet --no-config"),
-            "poetry.lock": ("pyproject.toml", f"{TOOL} --from {POETRY} poetry lock --no-interaction"),
-            "Pipfile.lock": ("Pipfile", f"{TOOL} --from {PIPENV} pipenv lock"),
-        }
         content = {
             "requirements/base.txt": "\n".join((*REQUIREMENTS, f"six=={dependency}")),
-            "uv.lock": project(dependency),
-            "poetry.lock": project(dependency) + "[tool.poetry]\npackage-mode = false\n" + source,
+            # Without the settings that it was made with, uv takes such a lock for outdated.
+            "uv.lock": f'{table}[tool.uv]\nresolution = "lowest-direct"\n',
+            "poetry.lock": f"{table}[tool.poetry]\npackage-mode = false\n{source}",
             "Pipfile.lock": f'[[source]]\nname = "main"\nurl = "{index}"\nverify_ssl = true\n\n[packages]\n{pins}'
             f'six = "=={dependency}"\n\n[dev-packages]\niniconfig = "*"\n',
-        }[manager]
-        given, command = made[manager]
-        script = f"mkdir -p {folder}/requirements && cd {folder} && cat > {given} && {command} 1>&2 && cat {manager}"
-        environment = f"UV_SYSTEM_CERTS=1 REQUESTS_CA_BUNDLE={TRUSTED} PIP_CERT={TRUSTED} PIPENV_VENV_IN_PROJECT=1"
-        made_lock = host.run(["sh", "-c", f"export {environment}; {script}"], stdin=content).stdout
-        return {manager: made_lock} | ({given: content} if given != "in.txt" else {})
+        }
+        return locks.make(crate.machine, name, content[name])
 
-    yield make
-    host.run(["rm", "-r", "/root/lock"])
+    return make
 
 
 def without_requirements(code: int, dependency: str) -> dict[str, str]:
@@ -131,11 +106,39 @@ def test_only_a_setup_py(crate):
     assert "__init__.py" in crate.shell(f"ls {crate.root}/current/lib/probe"), "the app is a package"
 
 
-STALE_UV = {"pyproject.toml": project("1.17.0"), "uv.lock": 'version = 1\nrevision = 3\nrequires-python = ">=3.11"\n'}
+STALE_UV = {
+    "pyproject.toml": locks.project("crate"),
+    "uv.lock": 'version = 1\nrevision = 3\nrequires-python = ">=3.11"\n',
+}
 REFUSED = {
     "nothing": ({"requirements.txt": None}, {}, "cannot tell what to install", "holds: probe, wsgi.py"),
     "virtualenv": ({"env/pyvenv.cfg": ""}, {}, "a virtualenv is committed in the repository: env/", "git rm"),
     "stale-uv": (STALE_UV | {"requirements.txt": None}, {}, "uv.lock cannot be installed: The lockfile", "Correct"),
+    "line": (
+        {"requirements.txt": "flask==3.1.3\n\n# ours\nsix=1.17.0\n"},
+        {},
+        "requirements.txt line 4: no such comparison operator",
+        "Correct the file",
+    ),
+    "include": (
+        {"requirements.txt": "flask==3.1.3\n-r base.txt\n"},
+        {},
+        "base.txt is no file in the repository (included in requirements.txt line 2)",
+        "remove the line",
+    ),
+    "pyproject": (
+        {"requirements.txt": None, "pyproject.toml": "[project]\nname = crate\n"},
+        {},
+        "pyproject.toml cannot be read: Invalid value (at line 2, column 8)",
+        "Correct the file",
+    ),
+    "app.json": (
+        {"app.json": '{\n  "env": {,}\n}\n'},
+        {},
+        "app.json line 2 is not JSON: ",
+        "Correct the file",
+    ),
+    "flx": ({".flx": "[setup]\necho\n[before]\n"}, {}, ".flx line 3: there is no section [before]", "Correct the line"),
     "runtime": (
         {"runtime.txt": "# ours\npython-3.x\n"},
         {},

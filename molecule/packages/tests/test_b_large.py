@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from refusals import assert_refused
 
 from apps.repos import Commit, git, probe_files
 from support.deployments import App
@@ -18,11 +20,54 @@ from support.deployments import App
 OTHER_PYTHON = {12: ("trixie", "3.13"), 13: ("bookworm", "3.11")}
 MAKE_PYTHON = Path(__file__).with_name("make_python.py")
 FILM = b"a film that nobody wants in a history\n" * 100
+MIRROR = """\
+server {
+    listen 127.0.0.1:8443 ssl;
+    ssl_certificate /srv/authority/mirror.crt;
+    ssl_certificate_key /srv/authority/mirror.key;
+    root /srv/python;
+    access_log /var/log/nginx/mirror.log;
+    location /standalone/ { try_files /any.tar.gz =404; }
+}
+"""
+MAKE_CERTIFICATE = """
+mkdir /srv/authority
+cd /srv/authority
+new="-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+openssl req -x509 $new -keyout ca.key -out ca.crt -subj /CN=Acme -days 9
+openssl req $new -keyout mirror.key -out mirror.csr -subj /CN=mirror
+echo subjectAltName=IP:127.0.0.1 > names
+openssl x509 -req -in mirror.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out mirror.crt -days 9 -extfile names
+cp ca.crt /usr/local/share/ca-certificates/acme.crt
+update-ca-certificates
+cd /srv/python
+ln -s *.tar.gz any.tar.gz
+sed s,file:///srv/python/,https://127.0.0.1:8443/, downloads.json > downloads-https.json
+"""
+REMOVE_MIRROR = """
+rm -r /etc/nginx/conf.d/mirror.conf /srv/authority /usr/local/share/ca-certificates/acme.crt
+systemctl reload nginx
+update-ca-certificates --fresh
+"""
 BUILD = """\
 const fs = require("fs")
+const banner = require("banner")
 fs.mkdirSync("static/built", { recursive: true })
-fs.writeFileSync("static/built/app.js", `built by ${process.env.USER} with node\\n`)
+fs.writeFileSync("static/built/app.js", `${banner} by ${process.env.USER} with node\\n`)
 """
+#: What ``npm install ./banner`` writes.
+NPM = {
+    "package.json": {"name": "bulky", "version": "1.0.0", "dependencies": {"banner": "file:banner"}},
+    "package-lock.json": {
+        "name": "bulky", "version": "1.0.0", "lockfileVersion": 3, "requires": True,
+        "packages": {
+            "": {"name": "bulky", "version": "1.0.0", "dependencies": {"banner": "file:banner"}},
+            "banner": {"version": "1.0.0"},
+            "node_modules/banner": {"resolved": "banner", "link": True},
+        },
+    },
+    "banner/package.json": {"name": "banner", "version": "1.0.0", "main": "index.js"},
+}  # fmt: skip
 
 
 def pointer(content: bytes) -> str:
@@ -42,6 +87,19 @@ def mirror(machine, debian: int) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def https_mirror(mirror: str, machine) -> Iterator[str]:
+    """The same by HTTPS, with a certificate that only those trust who know the site's own authority.
+
+    ``/downloads-https.json`` lists it; below ``/standalone`` every name is that of the one archive.
+    """
+    assert mirror
+    machine.run(["sh", "-ec", MAKE_CERTIFICATE])
+    machine.run(["sh", "-ec", "cat > /etc/nginx/conf.d/mirror.conf; systemctl reload nginx"], stdin=MIRROR)
+    yield "https://127.0.0.1:8443"
+    machine.run(["sh", "-ec", REMOVE_MIRROR])
+
+
+@pytest.fixture(scope="module")
 def bulky(new_app, machine, debian: int) -> App:
     """An app whose repository is large, with what it serves kept in LFS."""
     app = new_app("bulky", [machine], flask_app_watch_seconds=0.3, flask_app_partial_clone=True)
@@ -50,6 +108,8 @@ def bulky(new_app, machine, debian: int) -> App:
         ".gitattributes": "*.film filter=lfs diff=lfs merge=lfs -text\n",
         "static/big.film": pointer(FILM),
         "build.js": BUILD,
+        "banner/index.js": 'module.exports = "built"\n',
+        **{path: json.dumps(content) for path, content in NPM.items()},
         "app.py": "from probe.web import create_app\n\napp = create_app()\n",
     }
     files["pyproject.toml"] += '\n[project.optional-dependencies]\nsigned = ["python-dotenv"]\n'
@@ -72,7 +132,7 @@ def test_what_is_missing_is_refused_one_by_one(bulky):
     assert "static/big.film is kept in Git LFS" in run.output
     assert "Add git-lfs to flask_app_apt_packages" in run.output
 
-    bulky.variables |= {"flask_app_apt_packages": ["git-lfs", "nodejs"], "flask_app_python_mirror": "file:///srv/none"}
+    bulky.variables |= {"flask_app_apt_packages": ["git-lfs", "npm"], "flask_app_python_mirror": "file:///srv/none"}
     run = bulky.site("v1")
     assert run.rc != 0
     assert "(runtime.txt) is not on this host, and cannot be installed: " in run.output
@@ -84,7 +144,7 @@ def test_what_is_missing_is_refused_one_by_one(bulky):
 def test_all_of_it_is_built(bulky, mirror, debian, crate):
     bulky.variables |= {
         "flask_app_python_mirror": mirror,
-        "flask_app_build_commands": ["node build.js", "rm build.js"],
+        "flask_app_build_commands": ["npm ci --offline", "node build.js", "rm -r node_modules build.js"],
         "flask_app_extras": ["signed"],
         "flask_app_extra_packages": ["waitress"],
         "flask_app_constraints": ["waitress<3"],
@@ -113,6 +173,52 @@ def test_all_of_it_is_built(bulky, mirror, debian, crate):
     other = json.loads(crate.shell("cat /srv/crate/current/release.json"))
     assert not other["python"].startswith(f"{wanted}."), "two apps, two Pythons"
     assert crate.live()
+
+
+def release(app: App) -> dict:
+    return json.loads(app.shell(f"cat {app.root}/current/release.json"))
+
+
+def test_python_of_the_inventory_and_of_the_file(crate, bulky, debian):
+    """Another app brought it onto the host; ``flask_app_python`` wins over the file."""
+    assert release(bulky)
+    own, other = release(crate)["python"].rpartition(".")[0], OTHER_PYTHON[debian][1]
+    crate.push(
+        Commit(files=probe_files(10, dependency="1.17.0") | {".python-version": f"# ours\n{other}\n"}, tag="file")
+    )
+    for variables, expected in (({}, other), ({"flask_app_python": own}, own), ({"flask_app_python": other}, other)):
+        crate.deploy("file", **variables).check()
+        assert release(crate)["python"].startswith(f"{expected}.")
+        assert crate.live()["code"] == "10"
+
+
+def test_python_from_a_mirror_by_https(crate, bulky, https_mirror, debian):
+    """One in the layout of python-build-standalone is asked for its archives, and each has to be the one that uv knows;
+    one with a list of its own is taken at its word."""
+    other = OTHER_PYTHON[debian][1]
+    crate.push(Commit(files=probe_files(11, dependency="1.17.0"), tag="https"))
+    aside = "mkdir /srv/aside && mv /opt/uv-python/cpython-* /srv/aside"
+    crate.shell(aside)
+    try:
+        output = assert_refused(
+            crate,
+            "https",
+            told=f"Python {other} (flask_app_python) is not on this host, and cannot be installed: ",
+            advice=f"{https_mirror}/standalone offers",
+            flask_app_python=other,
+            flask_app_python_mirror=f"{https_mirror}/standalone",
+        )
+        assert "ash mismatch" in output
+        asked = crate.shell("grep --only-matching 'GET [^ ]* ' /var/log/nginx/mirror.log").split()[1]
+        assert re.fullmatch(rf"/standalone/\d{{8}}/cpython-{other}\.\d+(%2B|\+)\d{{8}}-.*\.tar\.\w+", asked)
+
+        listed = f"{https_mirror}/downloads-https.json"
+        crate.deploy("https", flask_app_python=other, flask_app_python_mirror=listed).check()
+        assert release(crate)["python"].startswith(f"{other}.")
+        assert crate.live()["code"] == "11"
+    finally:
+        crate.shell("cp --archive --no-clobber /srv/aside/. /opt/uv-python && rm -r /srv/aside")
+    assert bulky.live()
 
 
 def test_same_again_changes_nothing(bulky):

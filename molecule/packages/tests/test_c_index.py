@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import locks
 import pytest
 from refusals import assert_refused
 
-from apps.repos import Commit, make_repo, probe_files
+from apps.repos import REQUIREMENTS, Commit, make_repo, probe_files
 from support.deployments import App
 from support.playbooks import PROJECT, Run
 from testbed import Host
@@ -24,12 +25,14 @@ from testbed import Host
 WATCHER = PROJECT / "molecule/playbooks/tests/watch_arguments.py"
 PASSWORD = "pw-7c1f0e9a2b64d835"
 INDEX = f"http://deploy:{PASSWORD}@127.0.0.1:8081/simple"
+OPEN = "http://127.0.0.1:8081/open"
 #: Stands in argument lists of both machines, to show that the watch sees such a thing.
 CANARY = "canary-5d20b9e7"
 NGINX = """\
 server {
     listen 127.0.0.1:8081;
     root /srv/index;
+    location /open/ { index index.html; }
     location /simple/ { auth_basic packages; auth_basic_user_file /srv/index-users; index index.html; }
     location /git/ { }
 }
@@ -88,14 +91,16 @@ def watched(host: Host, folder: Path, seen: dict[str, str]) -> Iterator[None]:
 def index(crate: App, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """nginx on the host, which asks for a password before it shows its packages; and a git server beside it."""
     host, folder = crate.machine, tmp_path_factory.mktemp("index")
-    page = folder / "simple/acme-tax"
-    page.mkdir(parents=True)
-    for version in ("1.0", "2.0"):
-        content = wheel("acme_tax", version)
-        name = f"acme_tax-{version}-py3-none-any.whl"
-        (page / name).write_bytes(content)
-        with (page / "index.html").open("a") as stream:
-            stream.write(f'<a href="{name}#sha256={hashlib.sha256(content).hexdigest()}">{name}</a>\n')
+    shelves = {"simple/acme-tax": ("1.0", "2.0"), "open/acme-tax": ("3.0",), "open/six": ("0.1",)}
+    for place, versions in shelves.items():
+        page = folder / place
+        page.mkdir(parents=True)
+        for version in versions:
+            content = wheel(page.name.replace("-", "_"), version)
+            name = f"{page.name.replace('-', '_')}-{version}-py3-none-any.whl"
+            (page / name).write_bytes(content)
+            with (page / "index.html").open("a") as stream:
+                stream.write(f'<a href="{name}#sha256={hashlib.sha256(content).hexdigest()}">{name}</a>\n')
     setup = 'from setuptools import setup\n\nsetup(name="acme-rates", version="3.0", py_modules=["acme_rates"])\n'
     repo = make_repo(folder / "git/rates.git", [Commit(files={"setup.py": setup, "acme_rates.py": ""}, tag="v3")])
     subprocess.run(["git", "-C", str(repo.path), "update-server-info"], check=True)
@@ -172,6 +177,86 @@ def test_new_password_alone_makes_no_release(crate, installed):
     assert (run.changed, crate.live_id()) == (0, live)
 
 
+def test_index_in_a_requirements_file_is_one_of_several(crate, index):
+    """As for pip: that it has an old version of a package keeps nobody from the new one elsewhere."""
+    assert index
+    tree = files(30, "acme-tax")
+    tree["requirements.txt"] = f"--extra-index-url {OPEN}\n{tree['requirements.txt']}"
+    crate.push(Commit(files=tree, tag="several-indexes"))
+    crate.deploy("several-indexes", flask_app_extra_index_urls=[]).check()
+    assert (crate.live()["dependency"], crate.ask("/tax").body) == ("1.16.0", "3.0")
+
+
+SOURCES = {
+    "uv.lock": """\
+[tool.uv.sources]
+acme-tax = { index = "private" }
+
+[[tool.uv.index]]
+name = "private"
+url = "http://127.0.0.1:8081/simple"
+explicit = true
+""",
+    "poetry.lock": """\
+[tool.poetry]
+package-mode = false
+
+[tool.poetry.dependencies]
+acme-tax = { source = "private" }
+
+[[tool.poetry.source]]
+name = "main"
+url = "{main}/"
+priority = "primary"
+
+[[tool.poetry.source]]
+name = "private"
+url = "http://127.0.0.1:8081/simple/"
+priority = "explicit"
+""",
+    "Pipfile.lock": """\
+[[source]]
+name = "main"
+url = "{main}"
+verify_ssl = true
+
+[[source]]
+name = "private"
+url = "http://${PRIVATE}@127.0.0.1:8081/simple"
+verify_ssl = false
+
+[packages]
+{pins}six = "==1.16.0"
+acme-tax = { version = "==2.0", index = "private" }
+""",
+}
+#: What a developer has of the password, for each of the programs.
+KNOWN = {
+    "UV_INDEX_PRIVATE_USERNAME": "deploy",
+    "UV_INDEX_PRIVATE_PASSWORD": PASSWORD,
+    "POETRY_HTTP_BASIC_PRIVATE_USERNAME": "deploy",
+    "POETRY_HTTP_BASIC_PRIVATE_PASSWORD": PASSWORD,
+    "PRIVATE": f"deploy:{PASSWORD}",
+}
+
+
+@pytest.mark.parametrize(("code", "name"), enumerate(SOURCES, start=31))
+def test_lock_with_a_package_of_the_private_index(crate, installed, code, name):
+    """The lock knows the index, and the inventory alone the password."""
+    assert installed
+    pins = "".join('{} = "=={}"\n'.format(*line.split("==")) for line in REQUIREMENTS)
+    content = SOURCES[name].replace("{main}", locks.public_index(crate.machine)).replace("{pins}", pins)
+    if name != "Pipfile.lock":
+        content = f"{locks.project('crate', 'six==1.16.0', 'acme-tax==2.0')}\n{content}"
+    tree = files(code)
+    del tree["requirements.txt"]
+    made = locks.make(crate.machine, name, content, secrets=KNOWN)
+    assert PASSWORD not in str(made)
+    crate.push(Commit(files=tree | made, tag=f"private-{name}"))
+    crate.deploy(f"private-{name}").check()
+    assert (crate.live()["code"], crate.ask("/tax").body) == (str(code), "2.0")
+
+
 def test_folder_of_wheels_alone(crate, installed):
     """Everything comes from there: the index that is named answers nobody."""
     assert installed
@@ -184,12 +269,12 @@ def test_folder_of_wheels_alone(crate, installed):
     crate.shell("chmod -R a+rX /srv/wheels")
     del crate.variables["flask_app_extra_index_urls"]
     crate.variables |= {"flask_app_wheelhouse": "/srv/wheels", "flask_app_index_url": "http://127.0.0.1:9/simple"}
-    crate.push(Commit(files=files(23, "acme-tax==2.0"), tag="offline"))
+    crate.push(Commit(files=files(40, "acme-tax==2.0"), tag="offline"))
     run = crate.deploy("offline").check()
     assert "packages installed" in run.output
-    assert (crate.live()["code"], crate.ask("/tax").body) == ("23", "2.0")
+    assert (crate.live()["code"], crate.ask("/tax").body) == ("40", "2.0")
 
-    crate.push(Commit(files=files(24, "acme-tax==1.0"), tag="not-there"), branch="not-there")
+    crate.push(Commit(files=files(41, "acme-tax==1.0"), tag="not-there"), branch="not-there")
     assert_refused(crate, "not-there", told="acme-tax==1.0", advice="Correct")
     for name in ("flask_app_wheelhouse", "flask_app_index_url"):
         del crate.variables[name]
