@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils import files, python_version
+from ansible_collections.baremetal.flask.plugins.module_utils import files, python_version, uv_messages
 from ansible_collections.baremetal.flask.plugins.module_utils.command import PROXIES, TRUSTED, CommandError, run
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.python_version import Wanted
@@ -99,7 +99,7 @@ def provide(asked: Wanted, *, uv: Path, mirror: str, installed: Path = INSTALLED
         try:
             _install(asked.version, uv=uv, mirror=mirror, folder=installed)
         except CommandError as error:
-            why = "it took too long" if error.code is None else _cause(error.output)
+            why = "it took too long" if error.code is None else uv_messages.deepest_cause(error.output)
             raise _refuse(asked, there, f"cannot be installed: {why}", mirror, error) from error
         if found := _newest(asked, on_host(installed=installed)):
             return found
@@ -160,12 +160,6 @@ def _ask(path: Path) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _cause(output: str) -> str:
-    """The deepest reason that uv gives."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return re.sub(r"^(?:error|cause):\s*", "", lines[-1]) if lines else "uv gave no reason"
 
 
 def _refuse(

@@ -42,6 +42,13 @@ def placed(told: str, folder: Path, *, instead: Mapping[Path, str]) -> str:
     return _LINE.sub(line, _POSITION.sub(line, told))
 
 
+def deepest_cause(output: str) -> str:
+    """The last reason of the chain that uv gives, without what it shows of it."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    reasons = [line for line in lines if line.startswith(("error:", "cause:"))] or lines
+    return re.sub(r"^(?:error|cause):\s*", "", reasons[-1]) if reasons else "uv gave no reason"
+
+
 def cause(output: str) -> str:
     """The lines of uv's output that say why, as one."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]

@@ -489,6 +489,26 @@ def test_place_in_a_file_is_told_by_its_line(project, tmp_path, told, expected):
     assert uv_messages.placed(told.format(scratch=tmp_path), folder, instead=instead) == expected
 
 
+@pytest.mark.parametrize(
+    ("output", "cause"),
+    [
+        ("error: No download found for request: cpython-3.99\n", "No download found for request: cpython-3.99"),
+        (
+            "error: Failed to install\n  cause: Failed to download\n  cause: refused (os error 111)\n",
+            "refused (os error 111)",
+        ),
+        (
+            "error: Failed to install\n  cause: Hash mismatch for `cpython`\n\n    Expected:\n    f2\n\n    Computed:\n"
+            "    7d\n",
+            "Hash mismatch for `cpython`",
+        ),
+        ("", "uv gave no reason"),
+    ],
+)
+def test_deepest_cause_is_told(output, cause):
+    assert uv_messages.deepest_cause(output) == cause
+
+
 def test_cause_is_short():
     assert len(uv_messages.cause("error: " + base64.b64encode(b"x" * 999).decode())) <= 400
 
