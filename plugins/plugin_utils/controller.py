@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import os
 import socket
 import subprocess
+import uuid
 from pathlib import Path
 
 
@@ -22,7 +24,7 @@ def deployer() -> str:
 
 
 def run_token() -> str:
-    """Identifies this run of ansible-playbook: machine, process, and when that process began.
+    """Identifies this run of ansible-playbook: machine, process, and when that process began, with slashes between.
 
     An action plugin works in a child of the process that the person started.
     """
@@ -30,18 +32,49 @@ def run_token() -> str:
 
 
 def is_dead(token: str) -> bool:
-    """A run of this machine whose process has ended. False for every run of another machine."""
-    host, _slash, rest = token.partition("/")
+    """A run of this machine whose process has ended. False for every run of another machine, of another container, and
+    from before the machine was started anew: of those, nothing can be seen from here.
+    """
+    machine, _slash, rest = token.partition("/")
     pid = rest.partition("/")[0]
-    return host == socket.gethostname() and pid.isdigit() and _token(int(pid)) != token
+    if machine != _machine() or not pid.isdigit():
+        return False
+    if not _began(int(pid)):
+        return not _exists(int(pid))
+    return _token(int(pid)) != token
 
 
 def _token(pid: int) -> str:
-    return f"{socket.gethostname()}/{pid}/{_began(pid)}"
+    return f"{_machine()}/{pid}/{_began(pid)}"
+
+
+def _machine() -> str:
+    """The machine's name, and what tells it from others of this name: which boot of it and, since containers share that
+    with their machine, in which of the kernel's tables its processes are numbered.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        processes = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        # No Linux. Where not even a network card has a number, this is another one each time.
+        boot, processes = f"{uuid.getnode():x}", ""
+    told = hashlib.sha256(f"{boot} {processes}".encode()).hexdigest()
+    return f"{socket.gethostname()}-{told[:12]}"
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is such a process, be it of somebody whose processes are hidden from us."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _began(pid: int) -> str:
-    """When a process began, in whatever form this system tells it; "" when there is no such process."""
+    """When a process began, in whatever form this system tells it; "" when none is to be seen."""
     stat = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").exists():
         try:

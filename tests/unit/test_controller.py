@@ -17,6 +17,8 @@ import pytest
 from ansible_collections.baremetal.flask.plugins.plugin_utils import controller
 
 PROCESSES = multiprocessing.get_context("fork")
+MACHINE = controller._machine()
+CONTROLLER = f"import sys; sys.path[:0] = {sys.path!r}; from {controller.__package__} import controller"
 
 
 def token_in_child() -> str:
@@ -34,8 +36,9 @@ def test_every_task_of_a_run_has_the_run_s_token():
 
 
 def test_token_names_the_machine_and_the_process_of_the_run():
-    host, pid, began = token_in_child().split("/")
-    assert (host, int(pid)) == (socket.gethostname(), os.getpid())
+    machine, pid, began = token_in_child().split("/")
+    assert re.fullmatch(re.escape(socket.gethostname()) + "-[0-9a-f]{12}", machine)
+    assert int(pid) == os.getpid()
     assert began
 
 
@@ -52,13 +55,40 @@ def test_run_that_has_ended_is_dead():
 
 
 def test_process_that_got_the_number_of_a_dead_run_is_not_that_run():
-    host, pid, began = token_in_child().split("/")
-    assert controller.is_dead(f"{host}/{pid}/{int(began) - 1}")
+    machine, pid, began = token_in_child().split("/")
+    assert controller.is_dead(f"{machine}/{pid}/{int(began) - 1}")
 
 
-@pytest.mark.parametrize("token", ["another-machine/1/2", "", "nonsense", f"{socket.gethostname()}/x/1", "a/b/c/d"])
+@pytest.mark.parametrize("token", ["another-machine/1/2", "", "nonsense", f"{MACHINE}/x/1", "a/b/c/d"])
 def test_nothing_is_said_about_runs_of_other_machines(token):
     assert not controller.is_dead(token)
+
+
+def in_container(words: str) -> str:
+    """What a program prints that has the machine's name and kernel, and process numbers of its own."""
+    argv = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", f"{CONTROLLER}\n{words}"]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can number processes anew")
+def test_container_of_the_same_name_says_nothing_about_our_runs():
+    ours = token_in_child()
+    assert in_container(f"print(controller.is_dead({ours!r}))") == "False"
+    theirs = in_container("print(controller._token(1))")
+    assert theirs.partition("-")[0] == ours.partition("-")[0], "the names differ"
+    assert not controller.is_dead(theirs), "its process 1 is not ours"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide processes")
+def test_process_that_is_hidden_from_us_lives():
+    with subprocess.Popen(["sleep", "60"]) as process:
+        token = controller._token(process.pid)
+        hide = "mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid=54321 --regid=54321 --clear-groups"
+        words = f"{CONTROLLER}\nprint(controller._began({process.pid}) or 'hidden', controller.is_dead({token!r}))"
+        argv = ["unshare", "--mount", "sh", "-c", f'{hide} "$@"', "sh", sys.executable, "-c", words]
+        told = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+        process.kill()
+    assert told.split() == ["hidden", "False"]
 
 
 def test_name_of_a_program_cannot_confuse(tmp_path):
