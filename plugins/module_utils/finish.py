@@ -9,6 +9,7 @@ import contextlib
 from typing import Any
 
 from ansible_collections.baremetal.flask.plugins.module_utils import history, instances, manifest, systemd
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.lease import Lock
 from ansible_collections.baremetal.flask.plugins.module_utils.phase import Phase
 
@@ -35,7 +36,7 @@ def finish(this: Phase, lock: Lock) -> list[str]:
     systemd.systemctl("start", "--no-block", app.boot_unit, check=False)
     try:
         pruned = _prune(this)
-    except OSError as error:
+    except (OSError, PhaseError) as error:
         this.warn(f"old releases could not all be deleted: {error}")
     else:
         if pruned:

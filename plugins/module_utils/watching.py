@@ -40,7 +40,7 @@ def process_fault(units: list[str], *, restarts_allowed: bool = False) -> tuple[
             # systemd has not got round to starting it.
             continue
         restarted = int(state.get("NRestarts") or 0) > 0 and not restarts_allowed
-        ended = state.get("ActiveState") in ("failed", "inactive", "")
+        ended = state.get("ActiveState") in ("failed", "inactive")
         if ended or restarted or state.get("SubState") == "auto-restart":
             # ExecMainCode: 1 = exited, 2 = killed by a signal, 3 = killed with a core dump.
             how = "was killed by signal" if state.get("ExecMainCode") in ("2", "3") else "ended with status"
@@ -94,6 +94,12 @@ def _ask(release: Release, port: int, expectation: probe.Expectation) -> str:
     if port and port not in ports.listening():
         return f"{probe.NOT_LISTENING} on $PORT ({port})"
     return probe.ask(release.socket, expectation)
+
+
+def fault_of(release: Release, expectation: probe.Expectation) -> str:
+    """What ails the live release at this moment, of its workers too; "" when it is well."""
+    _unit, fault = process_fault([*release.web_units(), *release.worker_units()], restarts_allowed=True)
+    return fault or (_ask(release, manifest.port_of(release), expectation) if release.web_units() else "")
 
 
 def is_listening(release: Release) -> bool:

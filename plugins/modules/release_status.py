@@ -96,7 +96,6 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     maintenance,
     manifest,
     phase,
-    probe,
     sqlite_file,
     systemd,
     watching,
@@ -168,12 +167,8 @@ def _database(this: phase.Phase) -> dict:
 def _health(this: phase.Phase) -> str:
     live = this.app.live()
     assert live is not None
-    units = [*live.web_units(), *live.worker_units()]
-    _unit, fault = watching.process_fault(units, restarts_allowed=True)
-    if fault or not live.web_units():
-        return fault or "ok"
     found = manifest.read(live)
-    return probe.ask(live.socket, health.expectation(this.options, found.health_path if found else "")) or "ok"
+    return watching.fault_of(live, health.expectation(this.options, found.health_path if found else "")) or "ok"
 
 
 def _instances(this: phase.Phase) -> list[dict]:
