@@ -36,3 +36,12 @@ def make_ready(this: Phase, release: Release, found: Manifest) -> str:
             instances.end(this.app, release.all_units())
             this.record(history.BAD, found, note=error.message)
         raise
+
+
+def warn_of_fault(this: Phase, live: Release, found: Manifest) -> None:
+    """Tell what ails the live release when nothing is to be done about it: a process that dies and is started again all
+    the time counts as running.
+    """
+    fault = watching.fault_of(live, health.expectation(this.options, found.health_path))
+    if fault:
+        this.warn(f"{found.title} is live and not well: {fault}; logs.yml shows more, rollback.yml goes back")

@@ -62,7 +62,7 @@ EXAMPLES = r"""
 - name: Build the release
   baremetal.flask.release_build:
     app: shop
-    repository: git@git.example.com:acme/shop.git
+    repository: "{{ {'url': 'git@git.example.com:acme/shop.git'} | to_json | b64encode }}"
     version: main
     env: "{{ {'MAIL_SERVER': 'smtp.example.com'} | to_json | b64encode }}"
     health: {host: shop.example.com}
@@ -115,6 +115,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     lease,
     manifest,
     phase,
+    readiness,
     source,
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
@@ -173,13 +174,16 @@ def _build(this: phase.Phase, lock) -> dict:
         return _held(hold)
     repository, request = _request(this)
     live, chosen = _existing(this, request)
+    if ends_hold := bool(live and history.held_by(events)):
+        this.record(history.LIVE, dataclasses.replace(live, ref=options["version"]))
     left = instances.leftovers(app, keep={chosen.id} if chosen else set())
     # Files of what has ended by itself are none of a person's business.
     ended = set(left) & set(instances.running(app)) if left else set()
     ended -= set(instances.end(app, left))
     first = _is_first(this, events)
     if live and instances.is_serving(app.release(live.id)):
-        return _is_live(live, changed=bool(ended))
+        readiness.warn_of_fault(this, app.release(live.id), live)
+        return _is_live(live, changed=bool(ended), ends_hold=ends_hold)
     if chosen:
         built, how = chosen, "built before"
     else:
@@ -269,13 +273,13 @@ def _existing(this: phase.Phase, request: build.Request) -> tuple[manifest.Manif
     return live, live or max(fitting, key=lambda found: found.built_at, default=None)
 
 
-def _is_live(live: manifest.Manifest, *, changed: bool) -> dict:
+def _is_live(live: manifest.Manifest, *, changed: bool, ends_hold: bool) -> dict:
     return {
         "state": "live",
-        "changed": changed,
+        "changed": changed or ends_hold,
         "first": False,
         "release": live.public(),
-        "summary": f"{live.title} is live already",
+        "summary": f"{live.title} is live already" + ("; the rollback's hold is over" if ends_hold else ""),
     }
 
 
@@ -303,7 +307,7 @@ def _plan(this: phase.Phase) -> dict:
     live, chosen = _existing(this, request)
     first = _is_first(this, events)
     if live and instances.is_serving(this.app.release(live.id)):
-        return _is_live(live, changed=False)
+        return _is_live(live, changed=False, ends_hold=history.held_by(events) is not None)
     release = (
         chosen.public()
         if chosen
