@@ -52,20 +52,22 @@ def switch(
     :param end_others: a single host ends the old release at once; several wait until all have switched.
     :returns: the result for the controller.
     :raises PhaseError: when it goes bad while it is watched. The old release is live again then.
+    :raises OSError: when the disk is full; likewise.
     """
     app, options = this.app, this.options
     found = dataclasses.replace(found, ref=ref or found.ref)
-    if app.live_id() != release.id:
-        lock.note(origin=app.live_id() or lease.NOTHING, target=release.id, change=change)
-        instances.switch(release)
-        this.record(change, found)
-    live_seconds = this.seconds
     try:
+        if app.live_id() != release.id:
+            lock.note(origin=app.live_id() or lease.NOTHING, target=release.id, change=change)
+            instances.switch(release)
+            this.record(change, found)
+        live_seconds = this.seconds
         instances.start_work(release)
         watching.watch(release, health.expectation(options, found.health_path), seconds=options["watch_seconds"])
-    except PhaseError as error:
-        # At once: users must not wait for the controller.
-        undo.undo(this, lock, error.message)
+    except (PhaseError, OSError) as error:
+        # At once: users must not wait for the controller. A disk that is full, which may be the reason, lets a link be
+        # renamed.
+        undo.undo(this, lock, str(error))
         raise
     ended = finish.finish(this, lock) if end_others else []
     told = [f"live after {live_seconds:.1f}s", f"watched {options['watch_seconds']:g}s", *ended]

@@ -224,19 +224,22 @@ def _told(phase: Phase) -> Iterator[None]:
     )
 
 
-def disk_full(app: App, error: PhaseError | None = None) -> PhaseError:
+def _disk_full(phase: Phase, error: PhaseError | None = None) -> PhaseError:
     """The message for a full disk: of the disks that an app fills, the one with the least space.
 
     :param error: how a program told it, for its log.
     """
+    app = phase.app
     folders = [folder for folder in (app.root, app.root.parent, app.cache) if folder.is_dir()]
     where = min(folders, key=files.free_mb)
     if error and files.free_mb(where) >= _PLENTY_MB:
         # It speaks of another disk, such as the database server's.
         return error
+    # A switch has been taken back: what serves now stands below.
+    untouched = "" if phase.name == "switch" else "Nothing that serves was touched. "
     return PhaseError(
         f"the disk is full: {where} has {files.free_mb(where)} MB free, and this takes more",
-        advice="Nothing that serves was touched. Free some space on the host, then run this again.",
+        advice=f"{untouched}Free some space on the host, then run this again.",
         log=error.log if error else [],
         log_title=error.log_title if error else "",
     )
