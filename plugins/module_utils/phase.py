@@ -9,10 +9,13 @@ import base64
 import contextlib
 import errno
 import json
+import os
+import re
 import select
 import signal
 import sys
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -205,11 +208,11 @@ def _told(phase: Phase) -> Iterator[None]:
     except PhaseError as error:
         # What a program said of a full disk is the same cause, whoever ran it.
         commands = [each for each in (error, error.__cause__) if isinstance(each, CommandError)]
-        stopped = disk_full(phase.app, error) if any(each.says_disk_full for each in commands) else error
+        stopped = _disk_full(phase, error) if any(each.says_disk_full for each in commands) else error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        stopped = disk_full(phase.app)
+        stopped = _disk_full(phase)
     extra = {"lease": {"run": stopped.lease.run}} if isinstance(stopped, lease.BusyError) and stopped.lease else {}
     phase.module.fail_json(
         msg=phase.redact(stopped.message),

@@ -102,6 +102,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    # Whatever the person's is: scripts of packages rely on it.
+    os.umask(0o022)
     params = module.params
     missing = find_missing(params["names"])
     if missing and not module.check_mode:

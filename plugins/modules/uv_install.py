@@ -116,6 +116,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    # Whatever the person's is: every app's build user runs it.
+    os.umask(0o022)
     version, link, index = module.params["version"], Path(module.params["path"]), module.params["index_url"]
     if link.exists() and not link.is_symlink():
         module.fail_json(msg=f"{link} exists and is not a symbolic link of ours: move it away, or choose another path")
