@@ -41,6 +41,8 @@ _PUBLIC = {
     *("DOMAIN", "DOMAIN_ALIASES", "DOMAIN_REDIRECTS", "SECURE_SSL_REDIRECT", "STAGE"),
     *("DEFAULT_STORAGE_DSN", "FORWARDED_ALLOW_IPS"),
 }
+#: The password in an address such as ``postgresql://shop:s3cret@db.example.com/shop``.
+_PASSWORD = re.compile(r"://[^/\s:@]*:([^/\s]+)@")
 #: A disk with this much free space is not what a program calls full.
 _PLENTY_MB = 1024
 
@@ -111,8 +113,14 @@ class Phase:
         self.module.warn(self.redact(text))
 
     def hide(self, values: Any) -> None:
-        """Blank these values in everything that this phase returns as a log."""
-        self.secrets += [value for value in map(str, values) if len(value) >= _SECRET_LENGTH]
+        """Blank these values in everything that this phase returns as a log.
+
+        Of an address, its password too: an app may print it in an address of another form.
+        """
+        for value in map(str, values):
+            raw = _PASSWORD.findall(value)
+            found = [value, *raw, *map(urllib.parse.unquote, raw)]
+            self.secrets += [each for each in found if len(each) >= _SECRET_LENGTH]
 
     def hide_variables_of(self, release: Release) -> None:
         """Hide all that its processes find in their environment: they may print it."""
@@ -135,6 +143,7 @@ class Phase:
         events = history.read(self.app.history)
         known = {}
         if interrupted:
+            self.warn(f"the lock was held by {interrupted.title}; that run never ended, and this one took it over")
             origin = "" if interrupted.origin == lease.NOTHING else interrupted.origin
             known = {"origin": origin, "target": interrupted.target, "change": interrupted.change}
         for event, release_id in history.unrecorded(events, live=self.app.live_id(), **known):
