@@ -51,6 +51,11 @@ class Lease:
     origin: str = ""
     change: str = ""
 
+    @property
+    def title(self) -> str:
+        """Who took it, what for and when, for a person."""
+        return f"{self.holder} ({self.purpose}) since {_clock(self.since)}"
+
     def __str__(self) -> str:
         until = f"it expires at {_clock(self.expires)} unless renewed"
         if self.expires < time.time():

@@ -196,6 +196,8 @@ def main(
     """
     common = OPTIONS if needs_run else {"app": OPTIONS["app"]}
     module = AnsibleModule(argument_spec={**common, **options}, supports_check_mode=True)
+    # Whatever the person's is: the app's user and nginx read what root writes.
+    os.umask(0o022)
     for interruption in (signal.SIGHUP, signal.SIGPIPE):
         signal.signal(interruption, signal.SIG_IGN)
     if not needs_run:
