@@ -205,7 +205,9 @@ options:
     SOURCE = r"""
 options:
   repository:
-    description: What C(git clone) would take. Credentials in an http(s) address never reach an argument list or a log.
+    description:
+      - What C(git clone) would take, as the base64 text of a JSON object with a C(url). Credentials in an http(s)
+        address never reach an argument list or a log.
     type: str
     required: true
   version:

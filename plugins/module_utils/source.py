@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import difflib
 import fcntl
@@ -15,15 +14,16 @@ import socket
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ansible_collections.baremetal.flask.plugins.module_utils import files, git_messages, large_files
+from ansible_collections.baremetal.flask.plugins.module_utils import files, git_messages, large_files, urls
 from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandError, run
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils.phase import Phase, secret_json
 
 #: The options of a module that reads the repository; documented in the fragment ``release.source``.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "repository": {"type": "str", "required": True},
+    "repository": {"type": "str", "required": True, "no_log": True},
     "version": {"type": "str", "required": True},
     "strict_host_keys": {"type": "bool", "default": False},
     "partial": {"type": "bool", "default": False},
@@ -43,28 +43,6 @@ _SETTINGS = [
     *("-c", "gc.autoDetach=false"),
 ]
 
-if TYPE_CHECKING:
-    from ansible_collections.baremetal.flask.plugins.module_utils.phase import Phase
-
-
-def without_credentials(url: str) -> tuple[str, str]:
-    """Split the user name and password off an http(s) address.
-
-    :returns: the address without them, and the ``Authorization`` header that carries them (or "").
-
-    >>> without_credentials("https://bob:s3cret@git.example.com/shop.git")
-    ('https://git.example.com/shop.git', 'Basic Ym9iOnMzY3JldA==')
-    >>> without_credentials("git@git.example.com:shop.git")
-    ('git@git.example.com:shop.git', '')
-    """
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
-        return url, ""
-    user, _at, host = parts.netloc.rpartition("@")
-    name, _colon, password = user.partition(":")
-    token = base64.b64encode(urllib.parse.unquote(f"{name}:{password}").encode()).decode()
-    return urllib.parse.urlunsplit(parts._replace(netloc=host)), f"Basic {token}"
-
 
 class Repository:
     """A bare mirror of the app's repository.
@@ -82,7 +60,7 @@ class Repository:
     ) -> None:
         self.path = path
         self.partial = partial
-        self.url, authorization = without_credentials(url)
+        self.url, authorization = urls.without_credentials(url)
         # What git fetches by itself later on (content left out, large files) comes from there, whatever it was once.
         self.settings = [*_SETTINGS, *large_files.settings(), "-c", f"remote.origin.url={self.url}"]
         ssh = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_SECONDS}", "-o", "ServerAliveInterval=10"]
@@ -331,11 +309,13 @@ class Repository:
 
 
 def of(this: Phase) -> Repository:
-    """The repository of the app that a phase works on."""
+    """The repository of the app that a phase works on. What its address holds is hidden in logs from now on."""
     settings = this.app.settings
+    url = secret_json(this.module, "repository")["url"]
+    this.hide(urls.credentials_in(url))
     return Repository(
         this.app.repository,
-        url=this.options["repository"],
+        url=url,
         deploy_key=settings / "deploy_key",
         known_hosts=settings / "known_hosts",
         strict=this.options["strict_host_keys"],

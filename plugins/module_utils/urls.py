@@ -1,13 +1,16 @@
 # Copyright: baremetal.flask contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""The URLs by which an app finds its database and its cache, and what is wrong with one that a person wrote."""
+"""The URLs by which an app finds its database and its cache, what is wrong with one that a person wrote, and what of a
+repository's is secret.
+"""
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode, urlsplit, urlunsplit
 
 #: What SQLAlchemy reads: a dialect, and the driver when it is not the dialect's own default.
 _SCHEME = re.compile(r"[a-z][a-z0-9_]*(\+[a-z0-9_]+)?")
@@ -123,3 +126,39 @@ def _part(text: object) -> str:
 
 def _query(**values: str) -> str:
     return urlencode(values, safe="/", quote_via=quote)
+
+
+def without_credentials(url: str) -> tuple[str, str]:
+    """Split the user name and password off an http(s) address.
+
+    :returns: the address without them, and the ``Authorization`` header that carries them (or "").
+
+    >>> without_credentials("https://bob:s3cret@git.example.com/shop.git")
+    ('https://git.example.com/shop.git', 'Basic Ym9iOnMzY3JldA==')
+    >>> without_credentials("git@git.example.com:shop.git")
+    ('git@git.example.com:shop.git', '')
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
+        return url, ""
+    user, _at, host = parts.netloc.rpartition("@")
+    name, _colon, password = user.partition(":")
+    token = base64.b64encode(unquote(f"{name}:{password}").encode()).decode()
+    return urlunsplit(parts._replace(netloc=host)), f"Basic {token}"
+
+
+def credentials_in(url: str) -> list[str]:
+    """Every form in which the credentials of an http(s) address may turn up in what a program prints.
+
+    >>> credentials_in("https://oauth2:p%40ss@git.example.com/shop.git")
+    ['p%40ss', 'p@ss', 'b2F1dGgyOnBAc3M=']
+    >>> credentials_in("https://token@git.example.com/shop.git")
+    ['token', 'token', 'dG9rZW46']
+    """
+    _url, authorization = without_credentials(url)
+    if not authorization:
+        return []
+    name, _colon, password = urlsplit(url).netloc.rpartition("@")[0].partition(":")
+    # A token stands in the place of a password, or of the name when there is none.
+    secret = password or name
+    return [secret, unquote(secret), authorization.removeprefix("Basic ")]

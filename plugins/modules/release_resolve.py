@@ -20,7 +20,7 @@ EXAMPLES = r"""
 - name: Agree on one commit
   baremetal.flask.release_resolve:
     app: shop
-    repository: git@git.example.com:acme/shop.git
+    repository: "{{ {'url': 'git@git.example.com:acme/shop.git'} | to_json | b64encode }}"
     version: main
   run_once: true
 """

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.baremetal.flask.plugins.module_utils import git_messages, source
+from ansible_collections.baremetal.flask.plugins.module_utils import git_messages, urls
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.source import Repository
 
@@ -510,7 +510,7 @@ def test_file_that_only_talks_about_lfs_is_none_of_it(origin, mirror, tmp_path):
     ],
 )
 def test_credentials_are_taken_off_an_address(url, bare, told):
-    address, header = source.without_credentials(url)
+    address, header = urls.without_credentials(url)
     assert address == bare
     assert header == (f"Basic {base64.b64encode(told.encode()).decode()}" if told else "")
 
