@@ -35,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "by_turns: what varies in this test has nothing to do with Debian, so each variant runs on one release, "
         "by turns; EVERY_VARIANT=1 runs all of them on both",
     )
+    config.addinivalue_line("markers", "on_both: a variant of such a test that matters so much that it runs on both")
 
 
 @pytest.hookimpl(trylast=True)
@@ -57,7 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _of_others_turn(items: list[pytest.Item]) -> Iterator[pytest.Item]:
     turns: dict[tuple[str, int], int] = collections.Counter()
     for item in items:
-        if item.get_closest_marker("by_turns"):
+        if item.get_closest_marker("by_turns") and not item.get_closest_marker("on_both"):
             debian = item.callspec.params["debian"]
             turns[item.originalname, debian] += 1
             if turns[item.originalname, debian] % 2 == (debian == max(DEBIAN)):

@@ -8,10 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from fleet_app import Fleet
+from fleet_app import Fleet, commit
 
+from apps.repos import Commit, probe_files
 from support.deployments import load, remote_calls
 from support.playbooks import Run
 from testbed import Host
@@ -193,16 +195,20 @@ def test_status_shows_a_lost_host(fleet: Fleet):
 class Meanwhile:
     """A deploy that stands still in its release phase, on the first host, until it is told to go on."""
 
-    def __init__(self, fleet: Fleet, version: str) -> None:
+    def __init__(self, fleet: Fleet, version: str, *, fails: bool = False, **variables: object) -> None:
         self._fleet = fleet
         self._version = version
+        self._variables = variables
+        self._end = ["exit 3"] * fails
         self._runs: list[Run] = []
 
     def __enter__(self) -> Meanwhile:
         self._fleet.shell("rm -f /var/lib/fleet/arrived /var/lib/fleet/go")
         wait = ["touch $HOME/arrived", "for i in $(seq 600); do [ -e $HOME/go ] && exit 0; sleep 0.1; done; exit 1"]
         self._thread = threading.Thread(
-            target=lambda: self._runs.append(self._fleet.deploy(self._version, flask_app_release_commands=wait))
+            target=lambda: self._runs.append(
+                self._fleet.deploy(self._version, flask_app_release_commands=[*wait, *self._end], **self._variables)
+            )
         )
         self._thread.start()
         deadline = time.monotonic() + 90
@@ -304,3 +310,93 @@ def test_rollback_that_would_split_the_hosts_is_refused(untouched: Fleet):
     assert run.rc == FAILED
     assert "flask_app_release" in run.output
     assert run.results("release_switch") == []
+
+
+# A host that is lost at the last moment, or kept waiting
+
+
+@contextmanager
+def held_before(fleet: Fleet, phase: str, version: str, folder: Path, **variables: object) -> Iterator[list[Run]]:
+    """A deploy that the controller holds before a phase for the length of the block; its run is in the list then."""
+    pause = folder / "paused"
+    runs: list[Run] = []
+    env = {
+        "ANSIBLE_CALLBACKS_ENABLED": "run_record,pause_before",
+        "PAUSE_BEFORE": phase,
+        "PAUSE_FILE": str(pause),
+    }
+    thread = threading.Thread(target=lambda: runs.append(fleet.deploy(version, env=env, **variables)))
+    thread.start()
+    try:
+        deadline = time.monotonic() + 90
+        while not pause.exists():
+            assert thread.is_alive(), runs[0].output
+            assert time.monotonic() < deadline, f"the deploy has not come to {phase}"
+            time.sleep(0.1)
+        yield runs
+    finally:
+        pause.unlink(missing_ok=True)
+        thread.join()
+
+
+def test_host_that_is_lost_at_the_switch_takes_the_other_one_back(fleet: Fleet, tmp_path: Path):
+    first, second = fleet.machines
+    before, pids = fleet.live_ids(), [fleet.main_pid(machine=machine) for machine in fleet.machines]
+    fleet.push(commit(5))
+    with load(fleet, connections=4) as requests:
+        with held_before(fleet, "release_switch", "v5", tmp_path) as runs:
+            second.disconnect()
+        second.reconnect()
+    requests.check()
+    (run,) = runs
+    assert run.rc & UNREACHABLE, run.rc
+    assert f"{second.name} is unreachable since" in run.output
+    assert {answer["code"] for answer in requests.report["answers"]} == {"3", "5"}, "the first host never switched"
+    assert fleet.live_ids() == before
+    assert [fleet.main_pid(machine=machine) for machine in fleet.machines] == pids, "users lost a process"
+    assert fleet.traces(machine=first) == fleet.traces_of(before[0])
+
+
+def test_next_run_converges_when_it_is_back(fleet: Fleet):
+    fleet.deploy("v5").check()
+    assert fleet.codes() == ["5", "5"]
+    assert len(set(fleet.live_ids())) == 1
+    for machine in fleet.machines:
+        assert fleet.traces(machine=machine) == fleet.traces_of(fleet.live_id())
+
+
+def test_host_that_waits_for_another_one_keeps_its_lock(untouched: Fleet):
+    """Its lock would last for a second, and the commands on the first host last longer."""
+    fleet = untouched
+    with Meanwhile(fleet, "v4", flask_app_lock_seconds=1, flask_app_deployer="alice@laptop", fails=True):
+        time.sleep(2)
+        run = fleet.deploy("v3", flask_app_deployer="bob@desk")
+    assert run.rc == FAILED
+    for machine in fleet.machines:
+        (refused,) = run.results("release_build", host=machine.name)
+        assert "alice@laptop" in refused["msg"], refused["msg"]
+
+
+# A host that joins
+
+
+def test_host_joins_a_live_fleet_whose_commands_come_from_the_repository(new_app, machines: list[Host]):
+    app = new_app("joins", machines[:1], flask_app_database="none", flask_app_watch_seconds=0.5)
+    procfile = {"Procfile": "release: echo release >> $HOME/release.log\n"}
+    commits = [Commit(files=probe_files(number) | procfile, tag=f"v{number}") for number in (1, 2)]
+    app.publish(commits)
+    app.site("v1").check()
+    app.machines = machines
+    app.publish(commits)
+    pid = app.main_pid()
+
+    app.site("v1").check()
+    assert [app.live(machine=machine)["code"] for machine in machines] == ["1", "1"]
+    assert app.main_pid() == pid
+    counted = [app.shell("cat /var/lib/joins/release.log 2>/dev/null || true", machine=each) for each in machines]
+    assert counted == ["release\n", ""], "its commands had been run"
+    assert app.site().check().changed == 0
+
+    app.deploy("v2").check()
+    assert [app.live(machine=machine)["code"] for machine in machines] == ["2", "2"]
+    assert app.shell("cat /var/lib/joins/release.log") == "release\nrelease\n"

@@ -23,6 +23,7 @@ WATCHER = Path(__file__).resolve().parent / "watch_arguments.py"
 TOKEN = "tok-3f9a0c41d7e84b52"
 SECRET_KEY = "key-b1d5e0936c7f4a28ab64d2f8"
 PASSWORD = "pass-c27f81d09e4b6a35"
+GIT_TOKEN = "git-51d08ea7c39b4f62"
 #: Stands in an argument list of each machine, to show that the watch sees such a thing.
 CANARY = "canary-a90e11c7"
 BE_SEEN = ("sh", "-c", 'for i in $(seq 300); do grep -qs "$0" "$1" && exit 0; sleep 0.1; done; exit 1')
@@ -108,7 +109,9 @@ def hidden(bare: Host, new_app: Callable[..., App], tmp_path_factory: pytest.Tem
     serve_git(bare, (folder / "id.pub").read_text())
 
     # The first line of the key is that of every such key.
-    secrets = [form for secret in (TOKEN, SECRET_KEY, PASSWORD, *key.splitlines()[2:-1]) for form in forms(secret)]
+    secrets = [
+        form for secret in (TOKEN, SECRET_KEY, PASSWORD, GIT_TOKEN, *key.splitlines()[2:-1]) for form in forms(secret)
+    ]
     runs, arguments = [], {}
     with watched(bare, secrets, folder, arguments):
         runs.append(app.site("v1", arguments=["-vvv", "--diff"]).check())
@@ -119,6 +122,13 @@ def hidden(bare: Host, new_app: Callable[..., App], tmp_path_factory: pytest.Tem
         runs.append(app.run("run", arguments=["-vvv"], flask_app_command=COMMAND).check())
         runs.append(app.run("logs", arguments=["-vvv"]).check())
         runs.append(app.run("status", arguments=["-vvv"], flask_app_status_file=told).check())
+        with served_by_http(bare) as address:
+            over_ssh = app.variables["flask_app_repository"]
+            app.variables["flask_app_repository"] = f"http://deploy:{GIT_TOKEN}@{address}/hidden.git"
+            runs.append(app.deploy("v1", arguments=["-vvv"]).check())
+            app.variables["flask_app_repository"] = f"http://deploy:{GIT_TOKEN}@{address}/missing.git"
+            runs.append(app.deploy("v1", arguments=["-vvv"]))
+            app.variables["flask_app_repository"] = over_ssh
     assert runs[2].rc == 2
     return Hidden(app, secrets, runs, arguments)
 
@@ -134,6 +144,18 @@ def serve_git(host: Host, public_key: str) -> None:
     host.run(["sh", "-c", script], stdin=public_key)
 
 
+@contextmanager
+def served_by_http(host: Host) -> Iterator[str]:
+    """Let a plain web server of the host serve its repositories for the length of the block; its address."""
+    host.run(["git", "-c", "safe.directory=*", "--git-dir=/srv/git/hidden.git", "update-server-info"])
+    words = "python3 -m http.server 8090 --bind 127.0.0.1 --directory /srv/git"
+    host.run(["systemd-run", "--quiet", "--collect", "--unit=git-by-http", *words.split()])
+    try:
+        yield "127.0.0.1:8090"
+    finally:
+        host.run(["systemctl", "stop", "git-by-http"])
+
+
 def test_app_has_its_secrets(hidden: Hidden):
     assert hidden.app.live()["code"] == "1"
     assert hidden.app.ask("/env?name=TOKEN").json()["value"] == TOKEN
@@ -145,6 +167,14 @@ def test_output_shows_none(hidden: Hidden):
     for run in hidden.runs:
         shown = [line for line in run.output.splitlines() if any(word in line for word in hidden.words)]
         assert shown == [], f"{' '.join(run.argv)} shows: {shown[:3]}"
+
+
+def test_repository_was_read_with_its_credentials(hidden: Hidden):
+    asked = hidden.app.shell("journalctl --no-pager --unit=git-by-http")
+    assert "GET /hidden.git/info/refs" in asked
+    (refused,) = hidden.runs[-1].results("release_build")
+    assert "http://127.0.0.1:8090/missing.git" in refused["msg"]
+    assert hidden.runs[-1].rc == 2
 
 
 def test_log_of_a_failure_is_shown_without_them(hidden: Hidden):

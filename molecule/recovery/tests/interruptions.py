@@ -19,6 +19,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+from _pytest.mark import ParameterSet
+
 from apps.repos import Commit, probe_files
 from support import playbooks
 from support.deployments import App
@@ -143,6 +146,11 @@ DRAINING = Point(
     slow_request=True,
 )
 POINTS = (BUILDING, BUILT, MIGRATING, STARTING, WATCHING, DRAINING)
+
+
+def points(*on_both: Point) -> list[ParameterSet]:
+    """All points as variants of a test, some of which run on both Debian releases."""
+    return [pytest.param(point, id=point.name, marks=[pytest.mark.on_both] * (point in on_both)) for point in POINTS]
 
 
 @dataclass(eq=False)

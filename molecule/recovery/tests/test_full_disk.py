@@ -115,3 +115,32 @@ def test_disk_fills_up_after_the_switch(tight):
     fill(tight, but_kb=0)
     attempt.finish().check()
     assert_done(tight, answers=new)
+
+
+def test_disk_that_is_full_when_the_switch_is_recorded_takes_it_back(tight):
+    """The history alone stands on a full disk: everything up to the rename goes well, and its record cannot be made."""
+    before, pid = snapshot(tight), tight.main_pid()
+    history = f"{tight.root}/history.jsonl"
+    # Blank lines fill its last page, so that not one byte more has room.
+    tight.shell(
+        f"""cp -p {history} /run/history.kept
+        size=$(( ($(stat --format=%s {history}) / 4096 + 1) * 4096 ))
+        mkdir -p /run/page && mount -t tmpfs -o size=$size page /run/page
+        cp {history} /run/page/history.jsonl
+        while [ $(stat --format=%s /run/page/history.jsonl) -lt $size ]; do echo >>/run/page/history.jsonl; done
+        mount --bind /run/page/history.jsonl {history}"""
+    )
+    try:
+        run = tight.rollback()
+    finally:
+        tight.shell(f"umount {history} /run/page")
+    assert run.rc != 0
+    assert "the disk is full" in run.output
+    assert "Nothing that serves was touched" not in run.output
+    assert "serving now" in run.output
+    assert snapshot(tight) == before
+    assert tight.main_pid() == pid
+    assert_nothing_half(tight)
+
+    tight.rollback().check()
+    assert tight.live_id() != before["current"]

@@ -18,6 +18,7 @@ from interruptions import (
     assert_only_live_runs,
     live_round,
     next_round,
+    points,
     stand_at,
     wait_for,
 )
@@ -34,7 +35,7 @@ def assert_back(app, answers, *, since: float, record_property) -> None:
 
 
 @pytest.mark.by_turns
-@pytest.mark.parametrize("point", POINTS, ids=str)
+@pytest.mark.parametrize("point", points(WATCHING))
 def test_power_cut_during_a_deploy(app, point, record_property):
     old, new = live_round(app), next_round(app)
     attempt = stand_at(app, point)

@@ -38,6 +38,13 @@ def ids(diary):
     return {event["names"][0]: event["release"] for event in diary.history() if event["event"] == "live"}
 
 
+def wait_until_crashed(app) -> None:
+    """Wait until systemd has started the app's process again after a crash."""
+    unit = f"{app.name}.web.1.{app.live_id()}.service"
+    restarts = f"$(systemctl show --value -p NRestarts {unit})"
+    app.shell(f"for i in $(seq 100); do [ {restarts} -gt 1 ] && exit; sleep 0.1; done; exit 1")
+
+
 def assert_refused(app, run, words: str) -> None:
     """The run changed nothing, and says so and why in one line."""
     assert run.rc != 0
@@ -99,6 +106,18 @@ def test_deploy_ends_the_hold(diary, ids):
     assert diary.live_id() == ids["v3"]
 
 
+def test_deploy_of_what_is_held_ends_the_hold_too(diary, ids):
+    diary.rollback().check()
+    pid = diary.main_pid()
+    run = diary.deploy("v1").check()
+    assert run.changed > 0
+    assert "the rollback's hold is over" in run.output
+    assert (diary.live_id(), diary.main_pid()) == (ids["v1"], pid), "it was live already"
+    assert diary.deploy("v1").check().changed == 0
+    diary.site().check()
+    assert diary.live_id() == ids["v3"]
+
+
 def test_bad_release_is_never_a_target_and_may_be_tried_again(diary, ids):
     files = probe_files(4, dependency="1.17.0") | {"wsgi.py": NEEDS_A_FILE}
     diary.push(Commit(files=files, tag="v4"))
@@ -112,6 +131,16 @@ def test_bad_release_is_never_a_target_and_may_be_tried_again(diary, ids):
     diary.deploy("v4").check()
     assert diary.live()["code"] == "4"
     assert diary.live_id() == bad["release"], "the same inputs make the same release"
+
+    # What has been well for a while falls ill: to deploy it again changes nothing, but says so.
+    diary.shell(f"rm /var/lib/diary/mended; systemctl kill --signal=KILL diary.web.1.{bad['release']}.service")
+    wait_until_crashed(diary)
+    run = diary.deploy("v4").check()
+    assert run.changed == 0, run.changes()
+    (warning,) = [line for line in run.output.splitlines() if "is live and not well" in line]
+    assert "process" in warning
+    assert "logs.yml" in warning
+
     diary.rollback().check()
     assert diary.live_id() == ids["v3"]
 
