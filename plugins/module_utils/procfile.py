@@ -21,7 +21,9 @@ RELEASE = "release"
 
 _LINE = re.compile(r"(?P<type>[^:\s]+):(?P<command>.*)")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-_SHELLS = {"sh", "dash", "bash", "/bin/sh", "/bin/dash", "/bin/bash", "/usr/bin/sh", "/usr/bin/bash"}
+_SHELLS = {"ash", "bash", "busybox", "dash", "fish", "ksh", "mksh", "sh", "yash", "zsh"}
+#: Programs that run another one, which may be a shell.
+_BEFORE_OTHERS = {"env", "flock", "ionice", "nice", "nohup", "setsid", "stdbuf", "taskset", "time", "xargs"}
 #: What a shell does itself, so that no program takes its place.
 _OF_THE_SHELL = {
     *("!", ".", ":", "[", "{", "alias", "bg", "case", "cd", "command", "echo", "eval", "exec", "exit", "export"),
@@ -41,7 +43,7 @@ input=$(readlink "/proc/$$/fd/0")
 
 ask() {{
     case $(readlink "/proc/$1/exe") in
-    */sh | */dash | */bash)
+    */sh | */ash | */bash | */busybox | */dash | */fish | */*ksh* | */yash | */zsh* | */flock | */time | */xargs)
         # Stopped first, so that it starts nothing more.
         kill -STOP "$1"
         inner=$(cat "/proc/$1/task/$1/children")
@@ -169,7 +171,10 @@ def is_plain(command: str, *, folder: Path) -> bool:
     if any(set(word) <= set("();<>|&") for word in words) or any(mark in command for mark in "`\n"):
         return False
     words = [word for index, word in enumerate(words) if not all(map(_ASSIGNMENT.match, words[: index + 1]))]
-    return bool(words) and words[0] not in _OF_THE_SHELL | _SHELLS and not _is_shell_script(folder / words[0])
+    # What a variable in the place of the program holds is known only when it runs.
+    if not words or "$" in words[0] or words[0] in _OF_THE_SHELL:
+        return False
+    return Path(words[0]).name not in _SHELLS | _BEFORE_OTHERS and not _is_shell_script(folder / words[0])
 
 
 def _is_shell_script(path: Path) -> bool:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -140,6 +141,14 @@ def test_byte_order_mark_and_other_encodings(tmp_path):
         ("if true; then python a.py; fi", False),
         ("sh run.sh", False),
         ("bash -c 'python a.py'", False),
+        ("/usr/local/bin/zsh -c 'python a.py'", False),
+        ("busybox sh run.sh", False),
+        ("env A=b sh -c 'python a.py; true'", False),
+        ("/usr/bin/nice -n 5 python a.py", False),
+        ("nohup ./run.sh", False),
+        ("flock /tmp/lock python a.py", False),
+        ("$RUNNER a.py", False),
+        ("A=b ${RUNNER:-python} a.py", False),
         ("FOO=bar", False),
         ("export A=b", False),
     ],
@@ -188,7 +197,7 @@ def start(folder: Path, command: str, **options: dict[str, str]) -> subprocess.P
     path = folder / "launcher"
     path.write_text(procfile.launcher(command, folder=folder, **options))
     path.chmod(0o755)
-    env = {"PATH": f"{folder}/bin:/usr/bin:/bin", "EMPTY": "", "KEPT": "kept"}
+    env = {"PATH": f"{folder}/bin:/usr/bin:/bin", "EMPTY": "", "KEPT": "kept", "RUNNER": "python", "SCRIPT": "./run.sh"}
     return subprocess.Popen([path], cwd=folder, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
@@ -208,6 +217,14 @@ def start(folder: Path, command: str, **options: dict[str, str]) -> subprocess.P
         "sh run.sh",
         "cd sub && sh -c 'cd .. && ./run.sh' && true",
         "python worker.py one & python worker.py two; wait",
+        "env FOO=bar python worker.py a",
+        "env sh -c 'python worker.py a; echo never'",
+        "nice -n 1 ./run.sh",
+        "nohup sh run.sh",
+        "$RUNNER worker.py a",
+        "$SCRIPT",
+        "flock lock python worker.py a",
+        "flock lock sh -c 'python worker.py a; echo never'",
     ],
 )
 def test_job_in_hand_is_finished_whatever_the_form_of_the_command(folder, command):
@@ -217,8 +234,12 @@ def test_job_in_hand_is_finished_whatever_the_form_of_the_command(folder, comman
     assert all(line.startswith("ready") for line in told), told
     os.kill(process.pid, signal.SIGTERM)  # the main process alone, as systemd does with KillMode=mixed
     began = time.monotonic()
-    rest = process.stdout.read()
-    code = process.wait(10)
+    try:
+        rest, _ = process.communicate(timeout=10)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    code = process.returncode
     assert rest.count("finished") == workers, rest
     assert time.monotonic() - began > 0.5, "the main process ended before the job did: systemd kills the job then"
     assert "never" not in rest
