@@ -51,7 +51,7 @@ def _prune(this: Phase) -> int:
         history.read(app.history),
         on_disk={entry.name for entry in app.releases.iterdir()},
         live=app.live_id(),
-        running={unit.release_id for unit in instances.running(app).values()},
+        running={unit.release_id for unit in instances.running(app).values()} | instances.in_commands(app),
         keep=max(1, this.options["keep_releases"]),
     )
     return instances.prune(app, unwanted, venv_of=manifest.venv_of)

@@ -44,6 +44,13 @@ def running(app: App) -> dict[str, Unit]:
     return {name: unit for name, unit in parsed.items() if unit}
 
 
+def in_commands(app: App) -> set[str]:
+    """The releases in which people run commands now."""
+    told = systemd.systemctl("show", app.one_off_unit("run-*"), "--property=WorkingDirectory", check=False)
+    folders = (Path(line.partition("=")[2]) for line in told.splitlines())
+    return {folder.relative_to(app.releases).parts[0] for folder in folders if app.releases in folder.parents}
+
+
 def is_serving(release: Release) -> bool:
     """Every instance of the release is up."""
     up = running(release.app)
@@ -59,7 +66,7 @@ def is_answering(release: Release) -> bool:
 def start(release: Release) -> bool:
     """Start what answers the release's requests, beside whatever runs. True when some of it was not running."""
     installed = install_units(release)
-    missing = _start(release, release.web_units())
+    missing = _start(release.web_units())
     return bool(installed or missing)
 
 
@@ -67,12 +74,13 @@ def start_work(release: Release) -> None:
     """Start the workers of the release that has just gone live, and let its timers take over."""
     install_units(release)
     take_over_timers(release)
-    _start(release, [*release.worker_units(), *release.timers()])
+    _start([*release.worker_units(), *release.timers()])
 
 
-def _start(release: Release, names: list[str]) -> list[str]:
-    up = running(release.app) if names else {}
-    missing = [name for name in names if name not in up]
+def _start(names: list[str]) -> list[str]:
+    # What was asked to end and still finishes something (``deactivating``) ends first, and then systemd starts it anew.
+    here = ("active", "reloading", "activating")
+    missing = [name for name, state in systemd.states(names).items() if state not in here]
     if missing:
         # Not waiting: an app that never becomes ready must meet the probe's time limit and not systemd's.
         systemd.systemctl("start", "--no-block", *missing)
@@ -139,8 +147,8 @@ def ask_to_finish(app: App, names: list[str]) -> None:
     ids = {unit.release_id for name in names if (unit := Unit.parse(name))}
     jobs = {name for release_id in ids for name in app.release(release_id).job_units()}
     workers = [name for name in names if (unit := Unit.parse(name)) and unit.is_worker and name not in jobs]
-    # Once only: asked a second time, some drop what they have in hand.
-    over = ("deactivating", "inactive", "failed", "")
+    # One that is about to end already hears of it no second time, and does not start again afterwards (``_start``).
+    over = ("inactive", "failed", "")
     systemd.stop([name for name, state in systemd.states(workers).items() if state not in over], wait=False)
 
 

@@ -56,6 +56,23 @@ def test_nobody_but_root_may(conf):
     assert "only root" in refused.stderr
 
 
+def test_a_command_keeps_its_release_while_it_runs(conf):
+    """Whatever is deployed meanwhile, and however few releases are kept."""
+    old = conf.live_id()
+    words = "timeout 120 sh -c 'until test -e /var/lib/conf/go; do sleep 0.2; done'; flask show STAGE; pwd -P"
+    person = ["systemd-run", "--quiet", "--unit=person", "--property=StandardOutput=file:/run/person"]
+    conf.machine.run([*person, "/usr/local/sbin/conf-run", "sh", "-c", words])
+    conf.deploy("v1", flask_app_keep_releases=1).check()
+    assert conf.live_id() != old
+    conf.shell("touch /var/lib/conf/go; while systemctl --quiet is-active person; do sleep 0.1; done")
+    assert conf.shell("cat /run/person; rm /var/lib/conf/go").splitlines() == [
+        '"staging"',
+        f"/srv/conf/releases/{old}/src",
+    ]
+    conf.deploy("v1", flask_app_keep_releases=1, flask_app_rebuild=True).check()
+    assert conf.release_ids() == {conf.live_id()}, "nobody needs it any more"
+
+
 def test_a_shell_in_a_terminal(conf):
     """As a person does: ssh -t host sudo conf-run flask shell."""
     variables = connection_variables()

@@ -56,6 +56,35 @@ def test_job_that_runs_across_a_deploy_is_done_once_and_the_next_one_by_the_new_
     assert {name.split(".")[3] for name in files} == {depot.live_id()}, "what has ended is cleared away"
 
 
+def test_rollback_while_the_worker_still_finishes_starts_it_anew(depot):
+    """It was asked to end, and is wanted again before it has ended."""
+    asked = depot.unit("worker")
+    enqueue(depot, "held", LONG_SECONDS)
+    wait_for(lambda: depot.notes("held") == ["began 4"])
+    depot.deploy("v6").check()
+    depot.rollback().check()
+    assert depot.unit("worker") == asked
+    assert depot.notes("held") == ["began 4"], "this machine is too slow for this test"
+    wait_for(lambda: depot.notes("held") == ["began 4", "ended 4"], LONG_SECONDS)
+    enqueue(depot, "next", 0.1)
+    wait_for(lambda: depot.notes("next") == ["began 4", "ended 4"])
+
+
+def test_worker_that_is_no_longer_wanted_does_not_start_anew(depot):
+    """The same, and the newer release is deployed once more before it has ended."""
+    asked = depot.unit("worker")
+    enqueue(depot, "kept", 2 * LONG_SECONDS)
+    wait_for(lambda: depot.notes("kept") == ["began 4"])
+    depot.deploy("v6").check()
+    depot.rollback().check()
+    depot.deploy("v6").check()
+    assert depot.notes("kept") == ["began 4"], "this machine is too slow for this test"
+    wait_for(lambda: depot.notes("kept") == ["began 4", "ended 4"], 2 * LONG_SECONDS)
+    wait_for(lambda: asked not in depot.shell("systemctl list-units --plain --no-legend 'depot.worker.*'"))
+    depot.rollback().check()
+    assert depot.live()["code"] == "4"
+
+
 def test_worker_that_dies_takes_the_release_back(depot):
     tag = depot.release_with("worker-dies", 90, worker="python -c 'raise SystemExit(\"no queue today\")'")
     live, pids = depot.live_id(), {unit: depot.pid(unit) for unit in (depot.unit("worker"), depot.unit("ticker"))}
