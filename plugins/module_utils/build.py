@@ -20,6 +20,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     one_off,
     preparation,
     processes,
+    servers,
     static_files,
     virtualenv,
     wsgi,
@@ -134,7 +135,8 @@ def build(
                 release_commands=list(adopted.suggested.release_commands),
                 health_path=adopted.suggested.health_path,
             )
-            processes.write(built, built.runtime(release), plan, adopted.variables(entry_point))
+            flask_app = entry_point or servers.flask_app(plan.web_command, folder, adopted.flask_app)
+            processes.write(built, built.runtime(release), plan, adopted.variables(flask_app))
             files.write(release.one_off, one_off.script(built.runtime(release)), mode=0o755)
             os.chown(release.path, 0, 0)
             release.path.chmod(0o755)

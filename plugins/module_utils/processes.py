@@ -54,13 +54,17 @@ class Plan:
         return self.commands.get(procfile.RELEASE, "")
 
     @property
+    def web_command(self) -> str:
+        """The Procfile's; "" when it has none."""
+        return self.commands.get(WEB, "")
+
+    @property
     def needs_entry_point(self) -> bool:
         return self.server != servers.PROCFILE
 
     def requirements(self) -> list[str]:
         """What to install where the app's own requirements lack it."""
-        web = self.commands.get(WEB, "")
-        return servers.requirements(self.server, worker_class=self.settings.worker_class, web_command=web)
+        return servers.requirements(self.server, worker_class=self.settings.worker_class, web_command=self.web_command)
 
     @contextlib.contextmanager
     def port(self, app: App) -> Iterator[int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import PROCESS_TYPE, WEB
 
-__all__ = ["NAME", "RELEASE", "WEB", "command_problem", "is_plain", "launcher", "parse", "program", "read"]
+__all__ = ["NAME", "RELEASE", "WEB", "command_problem", "is_plain", "launcher", "parse", "program", "read", "split"]
 
 NAME = "Procfile"
 #: The release phase: a command that runs once per deploy, never a process.
@@ -140,13 +140,13 @@ def command_problem(command: str) -> str:
     if unprintable := re.search(r"[\x00-\x08\x0a-\x1f\x7f]", command):
         return f"holds the control character {unprintable[0]!r}"
     try:
-        _words(command)
+        split(command)
     except ValueError:
         return "has a quotation mark or a backslash without its end"
     return ""
 
 
-def _words(command: str) -> list[str]:
+def split(command: str) -> list[str]:
     """The words of a line of shell; operators such as && are words of their own."""
     lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
     lexer.commenters = ""
@@ -156,7 +156,7 @@ def _words(command: str) -> list[str]:
 
 def program(command: str) -> str:
     """The program that a plain command starts, without its folder: ``gunicorn``."""
-    words = [word for word in _words(command) if not _ASSIGNMENT.match(word)]
+    words = [word for word in split(command) if not _ASSIGNMENT.match(word)]
     return Path(words[0]).name if words else ""
 
 
@@ -167,7 +167,7 @@ def is_plain(command: str, *, folder: Path) -> bool:
 
     :param folder: where the command runs.
     """
-    words = _words(command)
+    words = split(command)
     if any(set(word) <= set("();<>|&") for word in words) or any(mark in command for mark in "`\n"):
         return False
     words = [word for index, word in enumerate(words) if not all(map(_ASSIGNMENT.match, words[: index + 1]))]

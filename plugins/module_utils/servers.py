@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import re
 import shlex
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils import procfile
+from ansible_collections.baremetal.flask.plugins.module_utils import procfile, wsgi
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import Release
 
@@ -35,6 +37,7 @@ _REQUIREMENTS = {
 }
 #: The programs by which a Procfile's command is known to need one of them.
 _PROGRAMS = {GUNICORN: GUNICORN, "uwsgi": "uwsgi", "waitress-serve": "waitress", "uvicorn": "uvicorn"}
+_ENTRY_POINT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\(.*\))?")
 
 #: Common to all servers: how many requests one worker takes at a time, and how long one may take.
 _THREADS, _SECONDS = "8", "60"
@@ -114,6 +117,27 @@ def requirements(server: str, *, worker_class: str = "", web_command: str = "") 
         return [_REQUIREMENTS[known]] if known else []
     gevent = ("gevent", "packaging") if server == GUNICORN and worker_class == "gevent" else ()
     return [_REQUIREMENTS[name] for name in (server, *gevent)]
+
+
+def flask_app(web_command: str, folder: Path, said: str) -> str:
+    """FLASK_APP for Flask's own command where a web command serves the app: what the repository says, else what a known
+    server is given, else what is found in the folder; "" for nothing.
+
+    :param said: FLASK_APP in the repository's files.
+    """
+    for named in [said] if said else [*_served(web_command), ""]:
+        with contextlib.suppress(PhaseError):
+            entry_point, parent = wsgi.find(folder, named)
+            # Flask takes a path before the module for the folder to import from.
+            return str(parent.relative_to(folder) / entry_point)
+    return ""
+
+
+def _served(command: str) -> list[str]:
+    """The words of a known server's command that may name an app."""
+    words = procfile.split(command)
+    server = next((number for number, word in enumerate(words) if Path(word).name in _PROGRAMS), len(words))
+    return [word for word in words[server + 1 :] if _ENTRY_POINT.fullmatch(word)]
 
 
 def refuse(server: str, *, worker_class: str) -> None:

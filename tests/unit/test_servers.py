@@ -65,6 +65,30 @@ def test_worker_class_of_another_server_is_refused():
         servers.refuse("waitress", worker_class="gevent")
 
 
+@pytest.mark.parametrize(
+    ("command", "said", "expected"),
+    [
+        ("gunicorn --bind 0.0.0.0:$PORT -k uvicorn.workers:Worker shop.web:app", "", "shop.web:app"),
+        ("cd . && A=b python -m gunicorn 'shop.web:make(\"x\")'", "", 'shop.web:make("x")'),
+        ("gunicorn shop.web:make", "", "shop.web:make()"),
+        ("uvicorn inner:app --port $PORT", "", "src/inner:app"),
+        ("python server.py", "", "app:app"),
+        ("gunicorn wsgi", "", "app:app"),
+        ("gunicorn shop.web:app", "tool.py", "tool:app"),
+        ("gunicorn shop.web:app", "missing", ""),
+    ],
+)
+def test_flask_s_own_command_finds_the_app_of_a_web_command(tmp_path, command, said, expected):
+    for path in ("app.py", "tool.py", "shop/__init__.py", "shop/web.py", "src/inner.py"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("from flask import Flask\napp = Flask(__name__)\ndef make(kind=''): return app\n")
+    assert servers.flask_app(command, tmp_path, said) == expected
+
+
+def test_folder_without_an_app_has_none(tmp_path):
+    assert servers.flask_app("gunicorn shop:app", tmp_path, "") == ""
+
+
 # --- commands ---------------------------------------------------------------------------------------------------------
 
 
