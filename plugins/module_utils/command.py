@@ -48,7 +48,7 @@ def run(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    timeout: float = 60,
+    timeout: float | None = 60,
     title: str = "",
     check: bool = True,
     stdin: str = "",
@@ -56,7 +56,7 @@ def run(
 ) -> str:
     """Run a program and return what it printed (both streams, in order).
 
-    :param timeout: seconds.
+    :param timeout: seconds; None for as long as it takes.
     :param stdin: what it reads.
     :param user: the user that it runs as, with that user's groups; "" for the one that runs this.
     :raises CommandError: when it ends with an error and ``check`` is set, or takes longer than ``timeout``.

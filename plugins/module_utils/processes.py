@@ -126,12 +126,14 @@ def write(built: Manifest, runtime: Runtime, plan: Plan, env: Mapping[str, str])
     if "PYTHONPATH" in env:
         # The variables of a release win over its unit, which must not hide the app's own package.
         env = {**env, "PYTHONPATH": ":".join([*map(str, runtime.import_paths), env["PYTHONPATH"]])}
-    files.write(release.env, envfile.render(dict(env)), mode=0o600)
+    workers = web_concurrency(cores=os.cpu_count() or 1, memory_mb=_memory_mb())
+    env = {"WEB_CONCURRENCY": str(workers), **env}
+    files.write(release.env, envfile.render(env), mode=0o600)
     release.bin.mkdir()
     release.jobs.mkdir(parents=True)
     (release.path / "run").symlink_to(release.run)
     for kind, count in plan.instances.items():
-        _write_launcher(runtime, kind, plan, built)
+        _write_launcher(runtime, kind, plan, built, workers=workers)
         for number in range(1, count + 1):
             instance = _instance(kind, number, plan, port=built.port)
             files.write(release.units / release.app.unit(kind, number, release.id), instance_unit(runtime, instance))
@@ -148,26 +150,31 @@ def _instance(kind: str, number: int, plan: Plan, *, port: int) -> Instance:
     return Instance(kind, number, stop_seconds=plan.settings.stop_seconds, limits=limits)
 
 
-def _write_launcher(runtime: Runtime, kind: str, plan: Plan, built: Manifest) -> None:
+def _write_launcher(runtime: Runtime, kind: str, plan: Plan, built: Manifest, *, workers: int) -> None:
     release, folder = runtime.release, runtime.folder
-    command, variables, defaults = plan.commands.get(kind, ""), {}, {}
+    command, variables, defaults, beginnings = plan.commands.get(kind, ""), {}, {}, {}
+    settings = release.path / "gunicorn.conf.py"
     if kind == WEB:
-        workers = web_concurrency(cores=os.cpu_count() or 1, memory_mb=_memory_mb())
+        # An inventory may set it to nothing.
         defaults = {"WEB_CONCURRENCY": str(workers)}
         if plan.server == servers.PROCFILE:
             variables = {"PORT": str(built.port)}
+            beginnings = {"GUNICORN_CMD_ARGS": servers.gunicorn_arguments(settings, built.port)}
+            files.write(settings, servers.gunicorn_settings_of_command(built.port))
         else:
             command = servers.command(plan.server, release, built.entry_point)
             defaults |= servers.defaults(plan.server)
         if plan.server == servers.GUNICORN:
             text = servers.gunicorn_settings(release, folder, workers=workers, worker_class=plan.settings.worker_class)
-            files.write(release.path / "gunicorn.conf.py", text)
+            files.write(settings, text)
         elif plan.server != servers.PROCFILE and (module := servers.entry_module(built.entry_point)):
             (release.path / "entry").mkdir()
             files.write(release.path / "entry/baremetal_flask_entry.py", module)
             command = f'PYTHONPATH="{release.path}/entry${{PYTHONPATH:+:$PYTHONPATH}}" {command}'
     plain = True if kind == WEB and plan.server != servers.PROCFILE else None
-    text = procfile.launcher(command, folder=folder, variables=variables, defaults=defaults, plain=plain)
+    text = procfile.launcher(
+        command, folder=folder, variables=variables, defaults=defaults, beginnings=beginnings, plain=plain
+    )
     files.write(release.bin / kind, text, mode=0o755)
 
 

@@ -192,6 +192,7 @@ def launcher(
     folder: Path,
     variables: Mapping[str, str] = {},
     defaults: Mapping[str, str] = {},
+    beginnings: Mapping[str, str] = {},
     plain: bool | None = None,
 ) -> str:
     """The program of a process: a shell script that ends as the command itself, so that signals reach it.
@@ -200,11 +201,13 @@ def launcher(
     :param folder: where it will run.
     :param variables: set whatever the environment says.
     :param defaults: set where the environment says nothing; each is read as within double quotes.
+    :param beginnings: put before what the environment says, as defaults are read.
     :param plain: what ``is_plain`` would say; None to ask it.
     """
     head = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     for name, value in defaults.items():
         head += [f': "${{{name}:={value}}}"', f"export {name}"]
+    head += [f'export {name}="{value}${{{name}:+ ${name}}}"' for name, value in beginnings.items()]
     if is_plain(command, folder=folder) if plain is None else plain:
         # A variable before a command of the shell's own, such as exec, is another thing than before a program.
         words = "exec env " if _ASSIGNMENT.match(command) else "exec "

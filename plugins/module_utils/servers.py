@@ -55,6 +55,20 @@ keepalive = 5
 # nginx keeps the access log.
 accesslog = None
 """
+#: For a web command that starts gunicorn by itself: everything else is its business.
+_GUNICORN_OF_COMMAND = """\
+# Written by baremetal.flask for one release: the app's own settings, and over them what the platform needs.
+import os
+
+accesslog, graceful_timeout = None, 30
+if os.path.exists({name!r}):
+    __file__ = os.path.abspath({name!r})
+    with open(__file__, encoding="utf-8") as _stream:
+        exec(compile(_stream.read(), __file__, "exec"))
+
+bind = "{address}"
+chdir = os.getcwd()
+"""
 _GUNICORN_OWN = """\
 
 # The app's own settings win over those above.
@@ -69,6 +83,8 @@ bind = "unix:{socket}"
 # The folder of the socket decides who reaches it: the app and the web server.
 umask = 0
 chdir = {folder!r}
+"""
+_GUNICORN_ALWAYS = """\
 worker_tmp_dir = "/dev/shm"
 control_socket_disable = True
 # Errors go to the journal.
@@ -160,10 +176,25 @@ def gunicorn_settings(release: Release, folder: Path, *, workers: int, worker_cl
     own = folder / GUNICORN_OWN
     text = _GUNICORN_HEAD.format(workers=workers, seconds=_SECONDS)
     text += _GUNICORN_OWN.format(path=str(own)) if own.is_file() else ""
-    text += _GUNICORN_TAIL.format(socket=release.socket, folder=str(folder))
+    text += _GUNICORN_TAIL.format(socket=release.socket, folder=str(folder)) + _GUNICORN_ALWAYS
     text += _GUNICORN_OVER_OWN if own.is_file() else ""
     text += f"worker_class = {worker_class!r}\n" if worker_class else ""
     return text + _GUNICORN_THREADS.format(threads=_THREADS)
+
+
+def gunicorn_settings_of_command(port: int) -> str:
+    """The settings file for a gunicorn that a web command starts."""
+    text = _GUNICORN_OF_COMMAND.format(name=GUNICORN_OWN, address=_local(port))
+    return text + _GUNICORN_ALWAYS + _GUNICORN_OVER_OWN
+
+
+def gunicorn_arguments(settings: Path, port: int) -> str:
+    """What GUNICORN_CMD_ARGS must begin with for them. The command's own words win, and may name another file."""
+    return f"--config={settings} --bind={_local(port)}"
+
+
+def _local(port: int) -> str:
+    return f"127.0.0.1:{port}"
 
 
 def command(server: str, release: Release, entry_point: str) -> str:

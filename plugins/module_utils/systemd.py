@@ -13,8 +13,6 @@ from pathlib import Path
 from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandError, run
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
-#: Longer than any TimeoutStopSec that a unit of ours has.
-_STOP_SECONDS = 900
 #: How long systemd may take to tell of units, how often it is asked, and after which pause it is asked again. While it
 #: starts itself anew, or on a machine that has come to a stand, it does not answer for a while.
 _ANSWER_SECONDS = 30
@@ -22,7 +20,7 @@ _ATTEMPTS = 4
 _BETWEEN_ATTEMPTS_SECONDS = 2
 
 
-def systemctl(*words: str, timeout: float = 120, check: bool = True) -> str:
+def systemctl(*words: str, timeout: float | None = 120, check: bool = True) -> str:
     return run(["systemctl", "--no-pager", *words], timeout=timeout, check=check, title=f"systemctl {words[0]}")
 
 
@@ -94,7 +92,8 @@ def is_up(state: str) -> bool:
 def stop(units: Sequence[str], *, wait: bool = True) -> None:
     """Ask units to end and, if ``wait``, wait until they have. Forget what had failed."""
     if units:
-        systemctl("stop", *([] if wait else ["--no-block"]), *units, timeout=_STOP_SECONDS, check=False)
+        # systemd itself waits no longer than the units' TimeoutStopSec.
+        systemctl("stop", *([] if wait else ["--no-block"]), *units, timeout=None, check=False)
         forget(units)
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -71,18 +72,27 @@ def test_everything_of_a_procfile(release):
         assert port == ports.FIRST
     files = write(release, made, entry_point="", port=port)
     assert set(files) == {
-        *("env", "bin/web", "bin/worker", "bin/clock", "bin/tidy", "job-run", "job-ended"),
+        *("env", "bin/web", "bin/worker", "bin/clock", "bin/tidy", "gunicorn.conf.py", "job-run", "job-ended"),
         *(f"units/shop.{name}.{ID}.service" for name in ("web.1", "web:proxy.1", "worker.1", "worker.2", "clock.1")),
         f"units/shop.web:proxy.1.{ID}.socket",
         f"units/shop.tidy.1.{ID}.timer",
         f"units/jobs/shop.tidy.1.{ID}.service",
     }
     assert f"export PORT={port}\n" in files["bin/web"]
+    assert (
+        f'export GUNICORN_CMD_ARGS="--config={release.path}/gunicorn.conf.py --bind=127.0.0.1:{port}'
+        in files["bin/web"]
+    )
     assert "PORT" not in files["bin/worker"]
+    assert "GUNICORN" not in files["bin/worker"]
     assert files["bin/worker"].endswith("exec rq worker\n")
     assert "TimeoutStopSec=900\n" in files[f"units/shop.worker.2.{ID}.service"]
     assert "TimeoutStopSec=900\n" not in files[f"units/shop.web.1.{ID}.service"]
     assert all(Path(release.bin / name).stat().st_mode & 0o111 for name in ("web", "worker", "clock", "tidy"))
+
+
+def test_every_process_knows_how_many_workers_fit_the_host(release):
+    assert re.search(r'^WEB_CONCURRENCY="[1-9]\d*"$', write(release, plan(release))["env"], re.MULTILINE)
 
 
 def test_explicit_server_takes_the_place_of_the_web_command(release):

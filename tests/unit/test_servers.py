@@ -197,6 +197,22 @@ def test_app_s_own_settings_are_honoured_and_the_platform_s_win(monkeypatch, tmp
     assert found["control_socket_disable"] is True
 
 
+@pytest.mark.parametrize("own", ["", UNTIDY])
+def test_gunicorn_of_a_web_command_listens_on_its_port(monkeypatch, tmp_path, own):
+    """Its settings are those beside which it is started, bent as elsewhere; all else is for the command to say."""
+    monkeypatch.chdir(tmp_path)
+    if own:
+        (tmp_path / "gunicorn.conf.py").write_text(own)
+    found: dict[str, object] = {}
+    exec(servers.gunicorn_settings_of_command(21005), found)
+    assert (found["bind"], found["chdir"], found["errorlog"]) == ("127.0.0.1:21005", str(tmp_path), "-")
+    assert not [name for name in ("daemon", "reuse_port", "reload", "pidfile", "user", "certfile") if found[name]]
+    assert found.get("workers") == (2 if own else None)
+    assert found.get("umask") == (0o077 if own else None)
+    if own:
+        assert found["here"] == tmp_path
+
+
 def test_inventory_wins_over_the_app_s_own_worker_class(monkeypatch, tmp_path):
     assert settings(monkeypatch, tmp_path, "worker_class = 'sync'", worker_class="gevent")["worker_class"] == "gevent"
 
