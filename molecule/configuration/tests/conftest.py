@@ -28,7 +28,17 @@ def conf(new_app, machine) -> App:
         flask_app_env={"HARD": HARD, "NEEDED": "7", "TOKEN": TOKEN},
         flask_app_database="external",
         flask_app_database_url="postgresql+psycopg2://us%40er:p%2Fw%23%3Ad@db.example.com/shop",
-        flask_app_database_variables={"url": "SQLALCHEMY_DATABASE_URI", "password": "PGPASSWORD", "host": "DB_HOST A"},
+        flask_app_database_variables={
+            "url": "SQLALCHEMY_DATABASE_URI",
+            "plain_url": "PLAIN_URL",
+            "dialect": "DB_DIALECT",
+            "host": "DB_HOST A",
+            "port": "PGPORT",
+            "user": "PGUSER",
+            "password": "PGPASSWORD",
+            "name": "PGDATABASE",
+            "socket": "DB_SOCKET",
+        },
         flask_app_files={"instance/config.py": "../templates/config.py.j2", "conf/app.ini": "../templates/app.ini.j2"},
         flask_app_shared_paths=["uploads", "data/app.db"],
         flask_app_build_commands=[

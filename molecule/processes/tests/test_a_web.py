@@ -61,8 +61,11 @@ def test_every_unit_is_sandboxed_and_limited(depot):
             told[unit] = float(re.search(r"level for \S+: ([0-9.]+)", shown)[1])
     assert len(told) == 4, told
     assert max(told.values()) < 2.0, told
-    shown = depot.shell(f"systemctl show --property=MemoryMax,TasksMax {depot.unit('worker')}")
-    assert set(shown.split()) == {"MemoryMax=419430400", "TasksMax=50"}
+    limits = "MemoryMax,CPUQuotaPerSecUSec,TasksMax,TimeoutStopUSec"
+    shown = depot.shell(f"systemctl show --property={limits} {depot.unit('worker')}")
+    assert set(shown.split()) == {
+        *("MemoryMax=419430400", "CPUQuotaPerSecUSec=1.5s", "TasksMax=50", "TimeoutStopUSec=5min")
+    }
     said = depot.shell("journalctl --quiet --no-pager --output=cat --identifier=depot.worker.1")
     assert "Listening on default" in said
 

@@ -85,6 +85,16 @@ def test_worker_that_is_no_longer_wanted_does_not_start_anew(depot):
     assert depot.live()["code"] == "4"
 
 
+def test_worker_that_takes_longer_than_it_may_is_ended(depot):
+    depot.deploy("v7", flask_app_stop_seconds=3).check()
+    asked = depot.unit("worker")
+    enqueue(depot, "cut", LONG_SECONDS)
+    wait_for(lambda: depot.notes("cut") == ["began 7"])
+    depot.deploy("v4").check()
+    wait_for(lambda: asked not in depot.shell("systemctl list-units --plain --no-legend 'depot.worker.*'"), 15)
+    assert depot.notes("cut") == ["began 7"]
+
+
 def test_worker_that_dies_takes_the_release_back(depot):
     tag = depot.release_with("worker-dies", 90, worker="python -c 'raise SystemExit(\"no queue today\")'")
     live, pids = depot.live_id(), {unit: depot.pid(unit) for unit in (depot.unit("worker"), depot.unit("ticker"))}

@@ -92,6 +92,23 @@ def test_status_tells_the_last_results(depot):
     assert "depot.after.1" not in depot.shell("systemctl --failed --no-legend --plain")
 
 
+def test_what_was_due_while_the_machine_was_off_runs_once_when_it_is_back(depot):
+    due = time.time() + 60
+    calendar = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(due))
+    depot.variables["flask_app_jobs"]["missed"] = {"command": "python job.py missed 0 0", "calendar": calendar}
+    depot.deploy("jobs-2").check()
+    depot.machine.kill()
+    assert time.time() < due, "this machine is too slow for this test"
+    time.sleep(due + 1 - time.time())
+    depot.machine.start()
+    wait_for(lambda: runs(depot, "missed"))
+    assert runs(depot, "missed")[0][0] > due + 1
+    # The timers of the calendar go on.
+    before = len(runs(depot, "often"))
+    wait_for(lambda: len(runs(depot, "often")) >= before + 2)
+    assert len(runs(depot, "missed")) == 1
+
+
 def test_jobs_go_with_the_inventory_that_names_them(depot):
     depot.variables["flask_app_jobs"] = {}
     depot.deploy("jobs-2").check()

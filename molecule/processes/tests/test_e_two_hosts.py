@@ -57,3 +57,21 @@ def test_rollback_to_the_id_that_one_host_gave_takes_all_to_its_commit(pair):
     pair.rollback(wanted).check()
     assert [pair.live(machine=machine)["code"] for machine in pair.machines] == ["1", "1"]
     assert pair.live_id() == wanted
+
+
+def test_host_without_a_web_instance_has_its_workers_all_the_same(pair):
+    kept = pair.variables["flask_app_formation"]
+    pair.variables["flask_app_formation"] = (
+        "{{ {'worker': 1} | combine({} if inventory_hostname == groups['app'][0] else {'web': 0}) }}"
+    )
+    first, second = pair.machines
+    pair.deploy("v2").check()
+    assert running(pair, first) == ["each.1.timer", "once.1.timer", "web.1.service", "worker.1.service"]
+    assert running(pair, second) == ["each.1.timer", "worker.1.service"]
+    assert pair.live(machine=first)["code"] == "2"
+    assert pair.ask(machine=second).status == 502
+    again = pair.deploy("v2").check()
+    assert again.changed == 0, again.changes()
+    pair.variables["flask_app_formation"] = kept
+    pair.deploy("v2").check()
+    assert pair.live(machine=second)["code"] == "2"

@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import json
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,16 +17,32 @@ from support.deployments import App, load
 
 #: The answers of the probe app, from an ASGI app.
 QUART = """\
+import asyncio
 import os
+import threading
 
 import six
 from quart import Quart, request
 
+from probe.faults import die
 from probe.version import CODE, FAULT
 
 app = Quart(__name__)
 if FAULT == "import-error":
     import a_package_that_nobody_declared
+
+
+@app.before_request
+async def wait():
+    if FAULT == "hangs":
+        await asyncio.Event().wait()
+
+
+@app.after_request
+async def die_later(response):
+    if FAULT == "dies-after-answer":
+        threading.Timer(0.05, die).start()
+    return response
 
 
 def identity():
@@ -45,6 +64,12 @@ async def echo():
     return identity() | {"body": (await request.get_data()).decode()}
 
 
+@app.get("/slow")
+async def slow():
+    await asyncio.sleep(float(request.args["seconds"]))
+    return identity()
+
+
 @app.get("/request")
 async def received():
     return {"scheme": request.scheme, "headers": dict(request.headers)}
@@ -63,6 +88,8 @@ worker_class = "sync"
 raw_env = ["FROM_OWN_SETTINGS=yes"]
 """
 FACTORY = "probe:create_app()"
+#: A request that comes before the switch, and its answer after it.
+SLOW_SECONDS = 15
 #: What nginx would say where it speaks TLS to users.
 ASK_THE_SOCKET = """\
 import http.client, socket
@@ -74,26 +101,39 @@ print(connection.getresponse().read().decode())
 """
 
 
+#: Where neither Flask nor the platform finds an app without being told.
+SERVED = {
+    "Procfile": "web: gunicorn served:app\nrelease: flask routes\n",
+    "served.py": "from probe.web import create_app\n\napp = create_app()\n",
+}
+
+
 @dataclass(frozen=True)
 class Case:
-    """A server, how the inventory asks for it, and the processes by which it is known."""
+    """A server, how the inventory asks for it, the processes by which it is known, and gunicorn's worker class."""
 
     name: str
     process: str
     variables: dict[str, object] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     requirements: str = ""
+    worker: str = ""
+
+    @property
+    def is_on_port(self) -> bool:
+        return "Procfile" in self.files
 
     def tree(self, version: int, **options: object) -> dict[str, str]:
-        files = probe_files(version, dependency="1.17.0", **options) | self.files
+        entry = "none" if "served.py" in self.files else "wsgi"
+        files = probe_files(version, dependency="1.17.0", entry=entry, **options) | self.files
         files["requirements.txt"] += self.requirements
         return files
 
 
 CASES = [
-    Case("sync", "gunicorn", {"flask_app_worker_class": "sync"}),
-    Case("gevent", "gunicorn", {"flask_app_server": "gunicorn", "flask_app_worker_class": "gevent"}),
-    Case("own", "gunicorn", {}, {"gunicorn.conf.py": OWN_SETTINGS}),
+    Case("sync", "gunicorn", {"flask_app_worker_class": "sync"}, worker="sync"),
+    Case("gevent", "gunicorn", {"flask_app_server": "gunicorn", "flask_app_worker_class": "gevent"}, worker="gevent"),
+    Case("own", "gunicorn", {}, {"gunicorn.conf.py": OWN_SETTINGS}, worker="sync"),
     Case("uwsgi", "uwsgi", {"flask_app_server": "uwsgi"}),
     # A factory, which waitress cannot call with arguments; and a version of the app's own.
     Case(
@@ -105,7 +145,8 @@ CASES = [
     ),
     Case("uvicorn", "uvicorn", {"flask_app_server": "uvicorn"}, {"wsgi.py": QUART}, "quart==0.22.0\nflask==3.1.3\n"),
     # Procfile commands of the known servers, on $PORT.
-    Case("procfile-gunicorn", "gunicorn", {}, {"Procfile": "web: gunicorn wsgi:app\n"}),
+    Case("procfile-gunicorn", "gunicorn", {}, SERVED, worker="sync"),
+    Case("procfile-own", "gunicorn", {}, SERVED | {"gunicorn.conf.py": OWN_SETTINGS}, worker="sync"),
     Case(
         "procfile-waitress",
         "waitress-serve",
@@ -135,21 +176,26 @@ def command_lines(app: App) -> list[str]:
     ).splitlines()
 
 
-@pytest.fixture(params=CASES, ids=lambda case: case.name)
-def case(request: pytest.FixtureRequest) -> Case:
-    return request.param
+def journal(app: App) -> str:
+    """Of the live release's web instance."""
+    unit = f"{app.name}.web.1.{app.live_id()}.service"
+    return app.shell(f"journalctl --quiet --no-pager --output=cat --unit={unit}")
 
 
+def use(app: App, case: Case) -> None:
+    """Let the inventory ask for the server of the case."""
+    for name in ("flask_app_server", "flask_app_worker_class", "flask_app_wsgi"):
+        app.variables.pop(name, None)
+    app.variables |= case.variables
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_server(parlour, case):
-    """Two switches and a rollback under load, a broken release, and what the app is told of its users."""
-    parlour.variables = {
-        name: value
-        for name, value in parlour.variables.items()
-        if name not in ("flask_app_server", "flask_app_worker_class", "flask_app_wsgi")
-    } | case.variables
+    """Switches and a rollback under load, a request that takes longer than a switch, and what the app is told."""
+    use(parlour, case)
     tag = case.name
     # A web command on $PORT is the same to the platform whatever it is; the scenario processes has more of it.
-    versions = (1, 2) if "Procfile" in case.files else (1, 2, 3)
+    versions = (1, 2) if case.is_on_port else (1, 2, 3)
     parlour.publish([Commit(files=case.tree(number), tag=f"{tag}-{number}") for number in versions])
     run = parlour.site if not parlour.live_id() else parlour.deploy
     run(f"{tag}-1").check()
@@ -158,10 +204,15 @@ def test_server(parlour, case):
         name = f"{pin.replace('==', '-')}.dist-info"
         assert name in parlour.shell(f"ls {parlour.root}/current/venv/lib/python3*/site-packages"), "the app's pin wins"
 
-    with load(parlour, connections=32) as running:
+    with load(parlour, connections=32) as running, ThreadPoolExecutor() as pool:
+        slow = pool.submit(ask_slowly, parlour)
         for number in versions[1:]:
             parlour.deploy(f"{tag}-{number}").check()
             assert parlour.live()["code"] == str(number)
+        code, ended = slow.result()
+        assert code == "1"
+        switched = next(event["at"] for event in parlour.history() if event["names"] == [f"{tag}-2"])
+        assert switched < ended, "this machine is too slow for this test"
         parlour.rollback().check()
         assert parlour.live()["code"] == str(versions[-2])
     running.check()
@@ -170,18 +221,58 @@ def test_server(parlour, case):
     assert report["found_closed_before_reuse"] == 0
     assert {answer["code"] for answer in report["answers"]} == set(map(str, versions))
     check_what_it_is_told(parlour)
-    if "Procfile" in case.files:
-        return
+    if case.worker:
+        assert f"Using worker: {case.worker}" in journal(parlour)
+    if case.worker and not case.is_on_port and "gunicorn.conf.py" not in case.files:
+        check_default_workers(parlour)
+    if "gunicorn.conf.py" in case.files:
+        check_own_settings(parlour)
 
-    live = parlour.live_id()
-    parlour.push(Commit(files=case.tree(4, fault="import-error"), tag=f"{tag}-4"), branch="broken")
-    broken = parlour.deploy(f"{tag}-4", flask_app_health_seconds=6)
+
+def ask_slowly(app: App) -> tuple[str, float]:
+    """The code that answered a request that takes its time, and when."""
+    code = app.ask(f"/slow?seconds={SLOW_SECONDS}", timeout=60).json()["code"]
+    return str(code), time.time()
+
+
+def check_default_workers(parlour: App) -> None:
+    """2 x processors + 1, or one for each 256 MB: beside the process that leads them."""
+    fitting = int(parlour.shell("echo $((2 * $(getconf _NPROCESSORS_ONLN) + 1))"))
+    memory = int(parlour.shell("awk '/^MemTotal/ {print int($2 / 1024 / 256)}' /proc/meminfo"))
+    assert len([line for line in command_lines(parlour) if "gunicorn" in line]) == 1 + min(fitting, memory)
+
+
+def check_own_settings(parlour: App) -> None:
+    """Honoured and bent: two sync workers, and no daemon on port 8000."""
+    assert parlour.ask("/env?name=FROM_OWN_SETTINGS").json()["value"] == "yes"
+    assert len([line for line in command_lines(parlour) if "gunicorn" in line]) == 3
+    assert ":8000" not in parlour.shell("ss -Hltn")
+    assert "control socket" not in journal(parlour).lower()
+
+
+#: What a person reads of each fault.
+FAULTS = {
+    "import-error": "a_package_that_nobody_declared",
+    "hangs": "got no answer within 1 s",
+    "dies-after-answer": r"process (was killed by signal 9|ended with status 137)",
+}
+
+
+@pytest.mark.by_turns
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_broken_release_is_never_live(parlour, case, fault):
+    """Whichever server is live meanwhile."""
+    use(parlour, case)
+    tag = f"{case.name}-{fault}"
+    parlour.push(Commit(files=case.tree(90, fault=fault), tag=tag), branch="broken")
+    live, code = parlour.live_id(), parlour.live()["code"]
+    broken = parlour.deploy(tag, flask_app_health_seconds=6, flask_app_health_answer_seconds=1)
     assert broken.rc != 0
-    assert "a_package_that_nobody_declared" in broken.output
+    assert re.search(FAULTS[fault], broken.output), broken.output
     assert parlour.live_id() == live
-    assert parlour.live()["code"] == "2"
-    units = {unit.split(".")[3] for unit in parlour.units()}
-    assert units == {live}, "nothing of the broken one is left"
+    assert parlour.live()["code"] == code
+    assert {unit.split(".")[3] for unit in parlour.units()} == {live}, "nothing of the broken one is left"
 
 
 def check_what_it_is_told(parlour: App) -> None:
@@ -193,18 +284,3 @@ def check_what_it_is_told(parlour: App) -> None:
     assert "203.0.113.9" not in json.dumps(told)
     behind_tls = parlour.machine.run(["python3", "-c", ASK_THE_SOCKET]).stdout
     assert json.loads(behind_tls)["scheme"] == "https", "what the proxy says is"
-
-
-def test_own_settings_were_honoured_and_bent(parlour):
-    """gunicorn.conf.py of the app: two sync workers, and no daemon on port 8000."""
-    own = next(case for case in CASES if case.name == "own")
-    for name in ("flask_app_server", "flask_app_worker_class", "flask_app_wsgi"):
-        parlour.variables.pop(name, None)
-    parlour.publish([Commit(files=own.tree(1), tag="own-1")])
-    parlour.deploy("own-1").check()
-    assert parlour.ask("/env?name=FROM_OWN_SETTINGS").json()["value"] == "yes"
-    assert len([line for line in command_lines(parlour) if "gunicorn" in line]) == 3
-    assert ":8000" not in parlour.shell("ss -Hltn")
-    said = parlour.shell(f"journalctl --quiet --no-pager --output=cat --unit=parlour.web.1.{parlour.live_id()}.service")
-    assert "Using worker: sync" in said
-    assert "control socket" not in said.lower()

@@ -106,7 +106,7 @@ def die() -> None:
         command = Path(f"/proc/{master}/cmdline").read_bytes()
     except OSError:  # another user's process, where systemd hides those: no master of ours
         command = b""
-    if b"gunicorn" in command or b"uwsgi" in command:
+    if any(server in command for server in (b"gunicorn", b"uwsgi", b"uvicorn")):
         os.kill(master, signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
 
