@@ -21,6 +21,8 @@ from ansible_collections.baremetal.flask.plugins.module_utils.errors import Phas
 #: restic's exit status when it could not read everything that it was to back up.
 _INCOMPLETE = 3
 _HOURS = 3600
+#: What fills a disk.
+_WRITES = ("init", "backup", "tag", "forget", "prune")
 _PATTERN = re.compile(r"([\\*?\[\]])")
 
 
@@ -50,7 +52,8 @@ class Repository:
 
     def run(self, *words: str | Path, timeout: float = _HOURS, check: bool = True) -> str:
         """Run restic; return what it printed, messages included."""
-        return command.run(self._argv(words), env=self._env(), timeout=timeout, title=f"restic {words[0]}", check=check)
+        env = self._env(str(words[0]))
+        return command.run(self._argv(words), env=env, timeout=timeout, title=f"restic {words[0]}", check=check)
 
     def _argv(self, words: Sequence[str | Path]) -> list[str | Path]:
         options: list[str] = ["--no-cache"] if self.folder else []
@@ -62,10 +65,11 @@ class Repository:
             options += ["-o", f"sftp.command={shlex.join(ssh)}"]
         return ["restic", *options, *words]
 
-    def _env(self) -> dict[str, str]:
+    def _env(self, action: str) -> dict[str, str]:
         ours = {"RESTIC_REPOSITORY": self.address, "RESTIC_PASSWORD_FILE": str(self.password_file)}
-        if self.folder:
-            # Else restic 0.17 and later tries for a quarter of an hour to write to a disk that is full.
+        if self.folder and action in _WRITES:
+            # Else restic 0.17 and later tries for a quarter of an hour to write to a disk that is full. With it, 0.18
+            # tries as long to read what is damaged.
             ours["RESTIC_FEATURES"] = "backend-error-redesign=false"
         return {"HOME": "/root", "RESTIC_CACHE_DIR": str(self.cache), **ours, **self.env}
 

@@ -201,6 +201,13 @@ def test_repository_on_this_machine_needs_no_cache():
     assert repository("/srv/x")._argv(["check"]) == ["restic", "--no-cache", "check"]
 
 
+def test_neither_a_full_disk_nor_a_damaged_repository_is_tried_for_a_quarter_of_an_hour():
+    local, remote = repository("/srv/x"), repository("sftp:b.example.com:/srv/x")
+    assert "RESTIC_FEATURES" in local._env("backup")
+    assert "RESTIC_FEATURES" not in local._env("restore")
+    assert "RESTIC_FEATURES" not in remote._env("backup")
+
+
 @pytest.mark.parametrize(
     ("address", "words"),
     [
