@@ -280,11 +280,11 @@ def _let_pass(target: Path, folder: Path) -> None:
         folder.chmod(0o711)
 
 
-def before(app: App, what: str, *, keep: int) -> dict[str, Any] | None:
+def before(app: App, what: str, *, keep: int | None) -> dict[str, Any] | None:
     """Dump the app's databases before something changes them; None where there are none.
 
     :param what: the id of the release whose phase is to run, or ``restore``.
-    :param keep: how many dumps from before release phases stay.
+    :param keep: how many dumps from before release phases stay; None for all of them.
     """
     if not sqlite_dump.find(app.data) and not dumps.database_server(app):
         return None
@@ -306,9 +306,10 @@ def before(app: App, what: str, *, keep: int) -> dict[str, Any] | None:
         if stopped is error:
             raise
         raise stopped from error
-    releases = [path for path in _dumps(app) if not path.name.endswith(f"-before-{backup_names.RESTORE}")]
-    for old in sorted(releases, reverse=True)[max(1, keep) :]:
-        files.remove_tree(old)
+    if keep is not None:
+        releases = [path for path in _dumps(app) if not path.name.endswith(f"-before-{backup_names.RESTORE}")]
+        for old in sorted(releases, reverse=True)[max(1, keep) :]:
+            files.remove_tree(old)
     return manifest
 
 

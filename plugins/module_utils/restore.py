@@ -206,7 +206,7 @@ def _replace(
     kept: dict[str, Any] | None = None
     if servers or not has_files:
         try:
-            kept = backup.before(app, backup_names.RESTORE, keep=1)
+            kept = backup.before(app, backup_names.RESTORE, keep=None)
         except PhaseError as error:
             if keep:
                 raise PhaseError(

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import sqlite3
 import subprocess
 import sys
@@ -13,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.baremetal.flask.plugins.module_utils import (
+    backup,
     backup_names,
     backup_place,
     backup_units,
+    dumps,
     restic,
     server_dump,
     sqlite_dump,
@@ -127,6 +131,21 @@ def test_damaged_database_is_told(tmp_path):
     path.write_bytes(content)
     with pytest.raises(PhaseError, match="no whole SQLite database"):
         sqlite_dump.check(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a dump is given from the app's user to root")
+def test_restore_deletes_no_dump_from_before_a_release_phase(tmp_path):
+    app = App(pwd.getpwuid(os.geteuid()).pw_name, base=tmp_path)
+    make_database(app.sqlite, rows=3).close()
+    for second in range(3):
+        older = backup.kept_dumps(app) / backup_names.new_name(second, before=f"e1ca3a1f00aa-0000000{second}")
+        older.mkdir(parents=True)
+        (older / dumps.MANIFEST).write_text("{}")
+    backup.before(app, backup_names.RESTORE, keep=None)
+    assert len(list(backup.kept_dumps(app).iterdir())) == 4
+    backup.before(app, "e1ca3a1f00aa-0000000a", keep=2)
+    kept = {path.name.partition("-before-")[2] for path in backup.kept_dumps(app).iterdir()}
+    assert kept == {"restore", "e1ca3a1f00aa-00000002", "e1ca3a1f00aa-0000000a"}
 
 
 # --- servers ----------------------------------------------------------------------------------------------------------
