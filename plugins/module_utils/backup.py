@@ -236,6 +236,7 @@ def available(settings: Settings) -> list[backup_names.Backup]:
     store = settings.store()
     snapshots: list[dict[str, Any]] = []
     if not store.folder or (store.folder / "config").exists():
+        store.unlock()
         snapshots = store.snapshots()
     dumped = [backup_names.Backup(path.name) for path in _dumps(app)]
     return sorted([*backup_names.finished(snapshots), *dumped], key=lambda each: each.name, reverse=True)

@@ -78,6 +78,7 @@ class Repository:
 
         :raises PhaseError: when it cannot be reached, or has another key.
         """
+        self.unlock()
         try:
             self.run("cat", "config", timeout=300)
         except CommandError as error:
@@ -95,6 +96,10 @@ class Repository:
                 self.run("init", timeout=300)
             except CommandError as second:
                 raise _unreachable(self.address, second) from second
+
+    def unlock(self) -> None:
+        """End the lock of a run that was killed: nobody else could do anything. One of a run at work is left alone."""
+        self.run("unlock", "--quiet", timeout=300, check=False)
 
     def snapshots(self) -> list[dict[str, Any]]:
         """Those of this app on this host."""
@@ -142,13 +147,12 @@ class Repository:
 
     def tidy(self, kept: Sequence[str]) -> None:
         """Forget what is not to be kept, and give its space back."""
-        # Of a run that was killed; the lock of one that is at work is left alone.
-        self.run("unlock", "--quiet", timeout=300, check=False)
+        self.unlock()
         self.run("forget", "--quiet", "--host", self.host, "--group-by", "", *kept, "--prune", timeout=24 * _HOURS)
 
     def reclaim(self) -> None:
         """Delete what belongs to no snapshot, as far as that can be done now."""
-        self.run("unlock", "--quiet", timeout=300, check=False)
+        self.unlock()
         self.run("prune", "--quiet", timeout=24 * _HOURS, check=False)
 
     def restore(self, snapshot: str, target: Path, *, include: Sequence[Path] = ()) -> None:

@@ -89,6 +89,20 @@ def test_backup_that_is_killed_is_not_listed(ledger):
     assert ledger.leftovers() == ""
 
 
+def test_run_that_is_killed_while_it_alone_may_use_the_repository_stops_no_later_one(ledger):
+    """As a power cut while old backups are deleted: the lock stays, and nobody is there to end it."""
+    env = f"RESTIC_REPOSITORY={BACKUPS}/repository RESTIC_PASSWORD_FILE={BACKUPS}/key"
+    ledger.shell(
+        f"{env} restic --no-cache check & while ! ls {BACKUPS}/repository/locks/* 2>/dev/null; do sleep 0.01; done; "
+        "kill -KILL $!; wait $!; true"
+    )
+    assert ledger.shell(f"ls {BACKUPS}/repository/locks") != ""
+    before = ledger.names()
+    ledger.run("backup").check()
+    assert len(ledger.names()) == len(before) + 1
+    assert ledger.shell(f"ls {BACKUPS}/repository/locks") == ""
+
+
 def test_snapshot_that_was_not_finished_is_no_backup(ledger):
     before = ledger.names()
     env = f"RESTIC_REPOSITORY={BACKUPS}/repository RESTIC_PASSWORD_FILE={BACKUPS}/key"
