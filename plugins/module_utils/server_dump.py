@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from ansible_collections.baremetal.flask.plugins.module_utils import as_user, command, database_parts
+from ansible_collections.baremetal.flask.plugins.module_utils import (
+    as_user,
+    command,
+    database_parts,
+    postgresql_dump,
+)
 from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandError
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
@@ -19,49 +25,10 @@ _SECONDS = 24 * 3600
 #: What a database is called into which backups are restored to be looked at. No app's name has a $ in it, and MariaDB
 #: takes a _ in a grant for any letter.
 _SCRATCH = "{name}$scratch"
-_TABLES = """\
-SELECT format('SELECT ''%s.%s'', count(*) FROM %I.%I', schemaname, tablename, schemaname, tablename)
-FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1 \\gexec
-"""
-#: One transaction counts and lends its view of the data to pg_dump, so that both see the same rows.
-_DUMP = (
-    """\
-\\set QUIET on
-BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-SELECT pg_export_snapshot() AS snapshot \\gset
-\\setenv SNAPSHOT :snapshot
-\\! pg_dump -Fc --compress=$COMPRESS --no-owner --no-acl --snapshot=$SNAPSHOT --file="$TARGET" && echo dumped
-"""
-    + _TABLES
-    + "COMMIT;\n"
-)
-#: Everything of the app's own; extensions and what belongs to them stay.
-_EMPTY = """\
-DO $$
-DECLARE found record;
-BEGIN
-  FOR found IN SELECT nspname FROM pg_namespace n WHERE nspname !~ '^pg_'
-      AND nspname NOT IN ('public', 'information_schema')
-      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = n.oid AND d.deptype = 'e') LOOP
-    EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', found.nspname);
-  END LOOP;
-  FOR found IN SELECT relname, CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
-      WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END AS what FROM pg_class c
-      WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND NOT EXISTS
-      (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('e', 'i')) LOOP
-    EXECUTE format('DROP %s IF EXISTS public.%I CASCADE', found.what, found.relname);
-  END LOOP;
-  FOR found IN SELECT oid::regprocedure::text AS name FROM pg_proc p WHERE pronamespace = 'public'::regnamespace
-      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e') LOOP
-    EXECUTE format('DROP ROUTINE IF EXISTS %s CASCADE', found.name);
-  END LOOP;
-  FOR found IN SELECT typname FROM pg_type t WHERE typnamespace = 'public'::regnamespace
-      AND typtype IN ('e', 'd', 'r', 'c') AND NOT EXISTS
-      (SELECT FROM pg_depend d WHERE d.objid = t.oid AND d.deptype IN ('e', 'i')) LOOP
-    EXECUTE format('DROP TYPE IF EXISTS public.%I CASCADE', found.typname);
-  END LOOP;
-END $$;
-"""
+#: Who a view, a trigger, a routine or an event acts as, in a dump of MariaDB's: maybe a login that is no more.
+_DEFINER = re.compile(rb"((?:/\*!\d+ )?(?:CREATE(?:\*/ /\*!\d+)? )?DEFINER=)`(?:[^`]|``)*`(?:@`(?:[^`]|``)*`)?")
+#: The tables that hold rows.
+_ROWS = "table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')"
 
 
 @dataclass(frozen=True)
@@ -168,7 +135,7 @@ def dump(place: Server, target: Path, *, compress: bool = False) -> dict[str, in
     """Dump the database as it is at one moment; return how many rows each table had then."""
     if place.kind == "postgresql":
         env = {"TARGET": str(target), "COMPRESS": "5" if compress else "0"}
-        printed = _run(place, _psql("--file=-"), stdin=_DUMP, env=env)
+        printed = _run(place, _psql("--file=-"), stdin=postgresql_dump.DUMP, env=env)
         if "dumped" not in printed.splitlines():
             error = CommandError(["pg_dump"], code=1, output=printed)
             raise (
@@ -219,16 +186,23 @@ def _name(text: bytes) -> str:
 def rows(place: Server) -> dict[str, int]:
     """How many rows each table has now."""
     if place.kind == "postgresql":
-        return _counted(_run(place, _psql("--quiet", "--file=-"), stdin=_TABLES))
-    query = (
-        "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'"
-    )
+        return _counted(_run(place, _psql("--quiet", "--file=-"), stdin=postgresql_dump.COUNT))
+    query = f"SELECT table_name FROM information_schema.tables WHERE {_ROWS}"
     client = ["mariadb", *place.words, "--batch", "--skip-column-names", place.name]
     found = {}
     for table in _run(place, [*client, f"--execute={query}"]).splitlines():
         quoted = "`" + table.replace("`", "``") + "`"
         found[table] = int(_run(place, [*client, f"--execute=SELECT count(*) FROM {quoted}"]).strip())
     return found
+
+
+def size_bytes(place: Server) -> int:
+    """About how much a dump takes."""
+    if place.kind == "postgresql":
+        return int(_run(place, _psql("--quiet", "--file=-"), stdin=postgresql_dump.SIZE).strip())
+    query = f"SELECT CAST(COALESCE(SUM(data_length), 0) AS INTEGER) FROM information_schema.tables WHERE {_ROWS}"
+    client = ["mariadb", *place.words, "--batch", "--skip-column-names", place.name]
+    return int(_run(place, [*client, f"--execute={query}"]).strip())
 
 
 def make_scratch(place: Server, *, postgres_user: str = "postgres") -> Server:
@@ -244,9 +218,11 @@ def make_scratch(place: Server, *, postgres_user: str = "postgres") -> Server:
                     advice=f"Make it once on the server: createdb --owner={dict(place.env).get('PGUSER', '')} "
                     f"{scratch.name}",
                 ) from None
-            words = ["createdb", "--host", dict(place.env)["PGHOST"], "--template=template0", "--encoding=UTF8"]
-            administrator = replace(place, env=(), user=postgres_user)
-            _run(administrator, [*words, f"--owner={dict(place.env).get('PGUSER', place.user)}", scratch.name])
+            words = ["createdb", "--template=template0", "--encoding=UTF8"]
+            owner = dict(place.env).get("PGUSER", place.user)
+            _run(_administrator(place, postgres_user), [*words, f"--owner={owner}", scratch.name])
+        if place.is_local:
+            _lend_extensions(place, scratch, _administrator(scratch, postgres_user))
         return scratch
     drop(scratch)
     client = ["mariadb", *place.words, "--batch"]
@@ -258,6 +234,25 @@ def make_scratch(place: Server, *, postgres_user: str = "postgres") -> Server:
             advice=f"Allow it once on the server: GRANT ALL ON `{scratch.name}`.* TO the app's user.",
         ) from error
     return scratch
+
+
+def _administrator(place: Server, user: str) -> Server:
+    """The server as its own administrator reaches it, through the socket."""
+    env = {name: value for name, value in place.env if name in ("PGHOST", "PGPORT", "PGDATABASE")}
+    return replace(place, env=tuple(env.items()), user=user)
+
+
+def _lend_extensions(place: Server, scratch: Server, administrator: Server) -> None:
+    """Give the scratch database the extensions of the app's own: most of them an app may not make."""
+
+    def known(database: Server) -> set[str]:
+        words = "--command=SELECT quote_ident(extname) FROM pg_extension"
+        return set(_run(database, _psql("--quiet", words)).split("\n")) - {""}
+
+    for name in sorted(known(place) - known(scratch)):
+        # Where that is not allowed, loading the dump says what is missing.
+        with contextlib.suppress(PhaseError):
+            _run(administrator, _psql("--quiet", f"--command=CREATE EXTENSION IF NOT EXISTS {name} CASCADE"))
 
 
 def drop(scratch: Server) -> None:
@@ -274,7 +269,7 @@ def _write(path: str, text: str) -> None:
 
 
 def empty(place: Server) -> None:
-    _run(place, _psql("--quiet", "--single-transaction", "--file=-"), stdin=_EMPTY)
+    _run(place, _psql("--quiet", "--single-transaction", "--file=-"), stdin=postgresql_dump.EMPTY)
 
 
 def load(place: Server, dumped: Path) -> None:
@@ -290,8 +285,10 @@ def load(place: Server, dumped: Path) -> None:
         listing = dumped.with_suffix(".list")
         as_user.call(place.user, _write, str(listing), f"{kept}\n")
         words = ["pg_restore", "--no-owner", "--no-acl", f"--use-list={listing}", f"--file={script}", str(dumped)]
-        _run(place, words)
-        _run(place, _psql("--quiet", "--single-transaction", "--file=-"), stdin=f"{_EMPTY}\\i {script}\n")
+        # In one transaction itself: else large objects have one of their own, which would end ours half-way.
+        _run(place, [*words, "--single-transaction"])
+        whole = f"BEGIN;\n{postgresql_dump.EMPTY}\\i {script}\n"
+        _run(place, _psql("--quiet", "--file=-"), stdin=whole)
         for each in (script, listing):
             each.unlink()
         return
@@ -309,4 +306,14 @@ def load(place: Server, dumped: Path) -> None:
     drops = _run(place, [*client, place.name, f"--execute={query}"])
     if drops.strip():
         _run(place, [*client, place.name], stdin=f"SET FOREIGN_KEY_CHECKS = 0;\n{drops}")
-    _run(place, [*client, place.name, f"--execute=source {dumped}"])
+    script = dumped.with_suffix(".sql")
+    as_user.call(place.user, _name_no_definer, str(dumped), str(script))
+    _run(place, [*client, place.name, f"--execute=source {script}"])
+    script.unlink()
+
+
+def _name_no_definer(dumped: str, script: str) -> None:
+    """Whoever loads a dump is who its views, triggers, routines and events act as."""
+    with Path(dumped).open("rb") as source, Path(script).open("wb") as target:
+        for line in source:
+            target.write(_DEFINER.sub(rb"\1CURRENT_USER", line, count=1) if _DEFINER.match(line) else line)

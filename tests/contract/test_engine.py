@@ -49,7 +49,7 @@ LAYERS = [
     ["installation"],
     ["configuration", "one_off"],
     # Servers of databases and caches.
-    ["tuning", "firewall", "postgresql", "server_clients", "server_files", "credentials"],
+    ["tuning", "firewall", "postgresql", "postgresql_dump", "server_clients", "server_files", "credentials"],
     ["certificate", "redis"],
     # Dumps and backups, in the layers that the program on a host needs.
     ["server_dump", "restic", "backup_units"],
@@ -92,7 +92,7 @@ PURE = [
     "health",
     "settings",
 ]
-PURE += ["tuning", "firewall", "postgresql"]
+PURE += ["tuning", "firewall", "postgresql", "postgresql_dump"]
 PURE += ["app_json", "calendars", "database_parts", "dotenv", "flx", "one_off"]
 PURE += ["backup_names", "backup_units"]
 #: The only files that start programs themselves.

@@ -209,6 +209,28 @@ def test_dump_without_its_end_is_refused(tmp_path):
         server_dump.rows_in(path)
 
 
+@pytest.mark.parametrize(
+    ("line", "loaded"),
+    [
+        (
+            b"/*!50013 DEFINER=`shop_1`@`192.0.2.1` SQL SECURITY DEFINER */",
+            b"/*!50013 DEFINER=CURRENT_USER SQL SECURITY DEFINER */",
+        ),
+        (
+            b"/*!50003 CREATE*/ /*!50017 DEFINER=`shop_1`@`%`*/ /*!50003 TRIGGER t BEFORE",
+            b"/*!50003 CREATE*/ /*!50017 DEFINER=CURRENT_USER*/ /*!50003 TRIGGER t BEFORE",
+        ),
+        (b"CREATE DEFINER=`a``b`@`localhost` PROCEDURE `p`()", b"CREATE DEFINER=CURRENT_USER PROCEDURE `p`()"),
+        (b"(1,'CREATE DEFINER=`a`@`b` PROCEDURE'),", b"(1,'CREATE DEFINER=`a`@`b` PROCEDURE'),"),
+    ],
+)
+def test_dump_of_mariadb_is_loaded_as_whoever_loads_it(tmp_path, line, loaded):
+    dumped, script = tmp_path / "mariadb.dump", tmp_path / "mariadb.sql"
+    dumped.write_bytes(line + b"\n")
+    server_dump._name_no_definer(str(dumped), str(script))
+    assert script.read_bytes() == loaded + b"\n"
+
+
 # --- restic -----------------------------------------------------------------------------------------------------------
 
 
