@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -58,10 +59,9 @@ def unfinished(snapshots: Iterable[Mapping]) -> list[str]:
     return [each["id"] for each in snapshots if UNFINISHED in (each.get("tags") or [])]
 
 
-def choose(backups: Iterable[Backup], wanted: str, *, exact: bool = True) -> Backup:
+def choose(backups: Iterable[Backup], wanted: str) -> Backup:
     """The backup of that name, or the newest.
 
-    :param exact: the first host of an app holds the database; another takes its newest one that is not later.
     :raises PhaseError: when there is none.
     """
     known = sorted(backups, key=lambda backup: backup.name, reverse=True)
@@ -69,8 +69,6 @@ def choose(backups: Iterable[Backup], wanted: str, *, exact: bool = True) -> Bac
     if wanted == LATEST:
         # What was dumped before a release phase is for going back, and has no files.
         fitting = [each for each in known if each.snapshot]
-    elif not fitting and not exact:
-        fitting = [each for each in known if each.snapshot and each.name <= wanted]
     if fitting:
         return fitting[0]
     there = ", ".join(each.name for each in known[:10]) or "none at all"
@@ -78,6 +76,31 @@ def choose(backups: Iterable[Backup], wanted: str, *, exact: bool = True) -> Bac
         "there is no backup yet" if wanted == LATEST else f"there is no backup '{wanted}'",
         advice=f"There are: {there}." + (" Run backup.yml first." if not known else ""),
     )
+
+
+def choose_beside(backups: Iterable[Backup], wanted: str) -> Backup | None:
+    """What another host of the app has that goes with the first one's backup: the one that was made next to it in time.
+
+    >>> choose_beside([Backup("20261120T031600Z", "a"), Backup("20261119T031500Z", "b")], "20261120T031502Z").snapshot
+    'a'
+    """
+    whole = [each for each in backups if each.snapshot]
+    at = time.time() if wanted == LATEST else _time_of(wanted)
+    return min(whole, key=lambda each: abs(_time_of(each.name) - at), default=None)
+
+
+def _time_of(name: str) -> float:
+    """
+    :raises PhaseError: for what is no backup's name.
+    """
+    if not NAME.fullmatch(name):
+        raise PhaseError(f"'{name}' is no name of a backup", advice=f"Names are such as {new_name()}, or {LATEST}.")
+    return calendar.timegm(time.strptime(name[:16], "%Y%m%dT%H%M%SZ"))
+
+
+def is_dump(name: str) -> bool:
+    """It was made before something changed the databases, and has no files."""
+    return "-before-" in name
 
 
 def kept_words(*, daily: int, weekly: int, monthly: int) -> list[str]:

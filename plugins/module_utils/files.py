@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import shutil
 import stat
 from pathlib import Path
+
+#: Of renameat2(2): paths begin where the process is, and what has the names changes places.
+_HERE, _EXCHANGE = -100, 2
 
 
 def sync_folder(folder: Path) -> None:
@@ -70,6 +74,20 @@ def point(link: Path, target: str) -> None:
     temporary.symlink_to(target)
     temporary.replace(link)
     sync_folder(link.parent)
+
+
+def exchange(first: Path, second: Path) -> None:
+    """Let two names change places, in one step where the file system can: at no moment is one of them missing."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE) != 0:
+        if ctypes.get_errno() not in (errno.EINVAL, errno.ENOSYS, errno.EXDEV):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(first))
+        between = first.with_name(f".{first.name}.{os.getpid()}")
+        first.rename(between)
+        second.rename(first)
+        between.rename(second)
+    for folder in {first.parent, second.parent}:
+        sync_folder(folder)
 
 
 def remove_tree(path: Path) -> bool:

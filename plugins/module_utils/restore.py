@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import grp
 import os
 import pwd
 import shutil
 import tarfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,27 +35,37 @@ _SCRATCH = "{name}.restoring"
 _REPLACED = "{name}.replaced-{stamp}"
 
 
+class HalfLoadedError(PhaseError):
+    """A database was emptied, and neither the backup nor what it held before could be loaded."""
+
+
 def scratch_of(app: App) -> Path:
     return app.data.with_name(_SCRATCH.format(name=app.name))
 
 
 def prepare(
-    settings: backup.Settings, wanted: str, *, archive: Path | None = None, exact: bool = True
-) -> dict[str, Any]:
+    settings: backup.Settings, wanted: str, *, archive: Path | None = None, first: bool = True
+) -> dict[str, Any] | None:
     """Lay a backup aside, and prove that it is whole.
 
     :param archive: a file that another environment's backup came in; ``wanted`` says nothing then.
-    :returns: its manifest, with how many rows it has.
+    :param first: this host restores what is on a database server, and the others only their files.
+    :returns: its manifest, with how many rows it has; None when another host has nothing to restore.
     """
     app = settings.place
     _refuse_mounts(app)
     scratch = scratch_of(app)
     files.remove_tree(scratch)
+    chosen = None
+    if not archive:
+        chosen = _choose(settings, wanted, first=first)
+        if not chosen:
+            return None
     scratch.mkdir(mode=0o711)
     try:
         with backup.alone(app):
-            origin = _unpack(settings, scratch, wanted, archive, exact=exact)
-            manifest = dumps.read(scratch / "dump")
+            origin = _unpack(settings, scratch, chosen, archive)
+            manifest = _own(dumps.read(scratch / "dump"), first=first)
             dumps.give_to(app, scratch / "dump")
             rows = dumps.prove(app, scratch / "dump", manifest)
             if (scratch / "data").is_dir():
@@ -82,13 +92,26 @@ def _refuse_mounts(app: App) -> None:
             )
 
 
-def _unpack(settings: backup.Settings, scratch: Path, wanted: str, archive: Path | None, *, exact: bool) -> str:
+def _choose(settings: backup.Settings, wanted: str, *, first: bool) -> backup_names.Backup | None:
+    known = backup.available(settings)
+    if first:
+        return backup_names.choose(known, wanted)
+    # What has no files is the first host's business alone.
+    return None if backup_names.is_dump(wanted) else backup_names.choose_beside(known, wanted)
+
+
+def _own(manifest: dict[str, Any], *, first: bool) -> dict[str, Any]:
+    """What of a backup this host restores."""
+    return {**manifest, "databases": [each for each in manifest["databases"] if first or each["kind"] == "sqlite"]}
+
+
+def _unpack(settings: backup.Settings, scratch: Path, chosen: backup_names.Backup | None, archive: Path | None) -> str:
     """Lay ``dump`` and ``data`` into the scratch folder; return the name of the app that they are of."""
     app = settings.place
     if archive:
         unpack(archive, scratch)
         return str(dumps.read(scratch / "dump")["app"])
-    chosen = backup_names.choose(backup.available(settings), wanted, exact=exact)
+    assert chosen
     if not chosen.snapshot:
         shutil.copytree(backup.kept_dumps(app) / chosen.name, scratch / "dump")
         return app.name
@@ -169,67 +192,60 @@ def _lay_sqlite(dump: str, data: str, names: list[list[Any]]) -> None:
         temporary.replace(target)
 
 
-def swap(app: App, *, keep: bool, expectation: probe.Expectation, health_seconds: float) -> dict[str, Any]:
+def stop(app: App) -> None:
+    """End everything of the app's that runs."""
+    systemd.stop([app.boot_unit, *sorted(instances.running(app))])
+
+
+def swap(app: App, *, first: bool, keep: bool) -> dict[str, Any]:
     """Put what was prepared in the place of what the app has. Nothing of the app runs meanwhile.
 
+    :param first: this host restores what is on a database server.
     :param keep: refuse when what is on a database server now cannot be dumped first.
-    :returns: what was replaced and where it is now, and how long the app was away.
+    :returns: the backup's name, what was replaced and where it is now; ``name`` is empty where nothing was prepared.
+    :raises HalfLoadedError: when the app must not run on what its database holds now.
     """
     scratch = scratch_of(app)
-    manifest = dumps.read(scratch / "dump")
-    servers = [each for each in manifest["databases"] if each["kind"] != "sqlite"]
+    if not scratch.is_dir():
+        return {"name": "", "replaced": []}
+    manifest = _own(dumps.read(scratch / "dump"), first=first)
     with backup.alone(app):
-        began = time.monotonic()
-        systemd.stop([app.boot_unit, *sorted(instances.running(app))])
-        try:
-            replaced = _replace(app, manifest, servers, scratch, keep=keep)
-        finally:
-            live = app.live()
-            if live:
-                systemd.systemctl("start", app.boot_unit)
-        fault = _wait(app, expectation, health_seconds) if live else ""
-        away = round(time.monotonic() - began, 1)
-    if fault:
-        raise PhaseError(
-            f"backup {manifest['name']} is in place, and the app does not answer as it should: {fault}",
-            advice=f"What it replaced is kept: {', '.join(replaced)}.",
-        )
+        replaced = _replace(app, manifest, scratch, keep=keep)
     files.remove_tree(scratch)
-    return {"name": manifest["name"], "replaced": replaced, "seconds": away}
+    return {"name": manifest["name"], "replaced": replaced}
 
 
-def _replace(
-    app: App, manifest: dict[str, Any], servers: list[dict[str, Any]], scratch: Path, *, keep: bool
-) -> list[str]:
+def start(app: App, *, expectation: probe.Expectation, health_seconds: float, kept: Iterable[str] = ()) -> None:
+    """Start what was live, and wait until it answers.
+
+    :param kept: where that is which was replaced.
+    """
+    if not app.live():
+        return
+    systemd.systemctl("start", app.boot_unit)
+    if fault := _wait(app, expectation, health_seconds):
+        raise PhaseError(
+            f"the backup is in place, and the app does not answer as it should: {fault}",
+            advice=f"What it replaced is kept: {', '.join(kept)}." if kept else "",
+        )
+
+
+def _replace(app: App, manifest: dict[str, Any], scratch: Path, *, keep: bool) -> list[str]:
+    servers = [each for each in manifest["databases"] if each["kind"] != "sqlite"]
     has_files = (scratch / "data").is_dir()
     replaced: list[str] = []
     kept: dict[str, Any] | None = None
     if servers or not has_files:
-        try:
-            kept = backup.before(app, backup_names.RESTORE, keep=None)
-        except PhaseError as error:
-            if keep:
-                raise PhaseError(
-                    f"what the database holds now cannot be dumped, and a restore would delete it: {error.message}",
-                    advice="Nothing was changed. If it is of no worth, say -e app_backup_keep_replaced=false.",
-                    log=error.log,
-                    log_title=error.log_title,
-                ) from error
+        kept = _keep(app, keep=keep)
         replaced += [str(backup.kept_dumps(app) / kept["name"])] if kept else []
     place = dumps.database_server(app) if servers else None
     if place:
-        try:
-            server_dump.load(place, scratch / "dump" / servers[0]["file"])
-        except BaseException:
-            # PostgreSQL's transaction has changed nothing; MariaDB knows none for tables.
-            if place.kind == "mariadb" and kept:
-                _load_back(app, place, kept)
-            raise
+        _load(app, place, scratch / "dump" / servers[0]["file"], kept)
     if has_files:
         old = app.data.with_name(_REPLACED.format(name=app.name, stamp=backup_names.new_name()))
-        app.data.rename(old)
-        (scratch / "data").rename(app.data)
-        files.sync_folder(app.data.parent)
+        # Under its later name first: what a power cut leaves, nobody deletes.
+        (scratch / "data").rename(old)
+        files.exchange(old, app.data)
         replaced.append(str(old))
     else:
         as_user.call(
@@ -238,13 +254,51 @@ def _replace(
     return replaced
 
 
-def _load_back(app: App, place: server_dump.Server, kept: dict[str, Any]) -> None:
-    with contextlib.suppress(PhaseError):
-        copy = scratch_of(app) / "back"
+def _keep(app: App, *, keep: bool) -> dict[str, Any] | None:
+    """Dump what is about to be replaced."""
+    try:
+        return backup.before(app, backup_names.RESTORE, keep=None)
+    except PhaseError as error:
+        if not keep:
+            return None
+        raise PhaseError(
+            f"what the database holds now cannot be dumped, and a restore would delete it: {error.message}",
+            advice="Nothing was changed. If it is of no worth, say -e app_backup_keep_replaced=false.",
+            log=error.log,
+            log_title=error.log_title,
+        ) from error
+
+
+def _load(app: App, place: server_dump.Server, dumped: Path, kept: dict[str, Any] | None) -> None:
+    try:
+        server_dump.load(place, dumped)
+    except PhaseError as error:
+        told = f"the backup could not be loaded: {error.message}"
+        # PostgreSQL does it in one transaction; MariaDB knows none for tables.
+        if place.kind == "mariadb" and not _load_back(app, place, kept):
+            there = f"What it held is kept in dump {kept['name']}" if kept else "What it held was not kept"
+            raise HalfLoadedError(
+                f"{told}. Database {place.name} holds only half of it, and {app.name} stays stopped",
+                advice=f"{there}. Mend the cause, and restore a backup.",
+            ) from error
+        raise PhaseError(
+            told, advice="The database holds what it held.", log=error.log, log_title=error.log_title
+        ) from error
+
+
+def _load_back(app: App, place: server_dump.Server, kept: dict[str, Any] | None) -> bool:
+    """Whether the database holds again what it held."""
+    if not kept:
+        return False
+    copy = scratch_of(app) / "back"
+    try:
         shutil.copytree(backup.kept_dumps(app) / kept["name"], copy)
         dumps.give_to(app, copy)
         file = next(each["file"] for each in kept["databases"] if each["kind"] == place.kind)
         server_dump.load(place, copy / file)
+    except (OSError, PhaseError):
+        return False
+    return True
 
 
 def _wait(app: App, expectation: probe.Expectation, seconds: float) -> str:

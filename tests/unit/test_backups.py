@@ -54,7 +54,16 @@ def test_name_that_there_is_not_is_refused_with_those_there_are():
     with pytest.raises(PhaseError, match="no backup '20261110T030000Z'") as caught:
         backup_names.choose(ALL, "20261110T030000Z")
     assert NEW in caught.value.advice
-    assert backup_names.choose(ALL, "20261110T030000Z", exact=False).name == OLD
+
+
+def test_another_host_takes_what_was_made_next_to_the_first_one_s():
+    """Its clock and its minute of the night are its own."""
+    assert backup_names.choose_beside(ALL, "20261119T235900Z").name == NEW
+    assert backup_names.choose_beside(ALL, "20261102T000000Z").name == OLD
+    assert backup_names.choose_beside(ALL, "latest").name == NEW
+    assert backup_names.choose_beside([Backup(DUMP)], NEW) is None
+    with pytest.raises(PhaseError, match="'monday' is no name of a backup"):
+        backup_names.choose_beside(ALL, "monday")
 
 
 def test_no_backup_at_all():

@@ -195,3 +195,28 @@ def test_file_system_of_a_missing_path_cannot_be_synced(tmp_path):
     files.sync_file_system(tmp_path)
     with pytest.raises(FileNotFoundError):
         files.sync_file_system(tmp_path / "none")
+
+
+# --- exchange ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one_step", [True, False])
+def test_two_folders_change_places(tmp_path, monkeypatch, one_step):
+    if not one_step:
+        # As a file system answers that cannot do it in one.
+        monkeypatch.setattr(files, "_EXCHANGE", 1 << 20)
+    first, second = tmp_path / "data", tmp_path / "data.replaced"
+    for folder in (first, second):
+        folder.mkdir()
+        (folder / folder.name).touch()
+    files.exchange(second, first)
+    assert (first / second.name).exists()
+    assert (second / first.name).exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "data.replaced"]
+
+
+def test_exchange_with_what_is_not_there_changes_nothing(tmp_path):
+    (tmp_path / "data").mkdir()
+    with pytest.raises(OSError, match="No such file"):
+        files.exchange(tmp_path / "data", tmp_path / "none")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
