@@ -25,7 +25,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     sqlite_dump,
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
-from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release
 
 #: How far beyond what is known to be needed a disk must have room, for a repository on this machine. Megabytes.
 _REPOSITORY_RESERVE_MB = 128
@@ -281,13 +281,14 @@ def _let_pass(target: Path, folder: Path) -> None:
         folder.chmod(0o711)
 
 
-def before(app: App, what: str, *, keep: int | None) -> dict[str, Any] | None:
+def before(app: App, what: str, *, keep: int | None, release: Release | None = None) -> dict[str, Any] | None:
     """Dump the app's databases before something changes them; None where there are none.
 
     :param what: the id of the release whose phase is to run, or ``restore``.
+    :param release: whose database it is; None for the live one's.
     :param keep: how many dumps from before release phases stay; None for all of them.
     """
-    if not sqlite_dump.find(app.data) and not dumps.database_server(app):
+    if not sqlite_dump.find(app.data) and not dumps.database_server(app, release):
         return None
     dumps.open_place(app)
     folder = kept_dumps(app)
@@ -299,7 +300,7 @@ def before(app: App, what: str, *, keep: int | None) -> dict[str, Any] | None:
         name = backup_names.new_name(before=what)
         about = {"at": time.time(), "release": app.live_id() or "", "data": str(app.data)}
         temporary = folder / f".{name}"
-        manifest = dumps.take(app, temporary, name=name, compress=True, about=about)
+        manifest = dumps.take(app, temporary, name=name, release=release, compress=True, about=about)
         temporary.rename(folder / name)
         files.sync_folder(folder)
     except (OSError, PhaseError) as error:

@@ -22,7 +22,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     sqlite_dump,
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
-from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release
 
 MANIFEST = "manifest.json"
 #: A manifest of another number was written by another version of the collection.
@@ -31,18 +31,21 @@ _VERSION = 1
 _RESERVE_MB = 64
 
 
-def database_url(app: App) -> str:
-    """By what the app finds its database; what its live release says wins, as it does for the app."""
+def database_url(app: App, release: Release | None = None) -> str:
+    """By what the app finds its database; what its release says wins, as it does for the app.
+
+    :param release: None for the one that is live.
+    """
     found = ""
-    live = app.live()
-    for path in (app.platform_env, live.env if live else None):
+    release = release or app.live()
+    for path in (app.platform_env, release.env if release else None):
         if path and path.is_file():
             found = envfile.parse(path.read_text(encoding="utf-8")).get("DATABASE_URL", found)
     return found
 
 
-def database_server(app: App) -> server_dump.Server | None:
-    return server_dump.server(database_url(app), user=app.user)
+def database_server(app: App, release: Release | None = None) -> server_dump.Server | None:
+    return server_dump.server(database_url(app, release), user=app.user)
 
 
 def open_place(app: App) -> None:
@@ -57,12 +60,14 @@ def take(
     *,
     name: str,
     server: bool = True,
+    release: Release | None = None,
     compress: bool = False,
     about: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Dump the app's databases into a new folder; nothing is left of a dump that failed.
 
     :param server: also what is on a database server; only one of several hosts does that.
+    :param release: whose database it is; None for the live one's.
     :param about: what else the manifest is to say.
     :returns: the manifest.
     """
@@ -74,7 +79,7 @@ def take(
         databases = (
             as_user.call(app.user, sqlite_dump.copy_all, str(app.data), str(folder)) if app.data.is_dir() else []
         )
-        place = database_server(app) if server else None
+        place = database_server(app, release) if server else None
         if place:
             target = folder / f"{place.kind}.dump"
             rows = server_dump.dump(place, target, compress=compress)

@@ -97,7 +97,8 @@ def _run(place: Server, argv: list[str], *, stdin: str = "", env: dict[str, str]
     except FileNotFoundError as error:
         raise PhaseError(
             f"{argv[0]} is not installed on this host",
-            advice="Set app_backup_database to the kind of the app's database, and run provision.yml.",
+            advice="Run provision.yml, which installs it where flask_app_database, flask_app_database_url or DATABASE_URL "
+            "in flask_app_env tells of such a database.",
         ) from error
     except CommandError as error:
         if error.says_disk_full:

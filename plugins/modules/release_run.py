@@ -36,8 +36,8 @@ options:
     default: false
   dump:
     description:
-      - How many dumps of the app's databases from before release phases stay on the host. One is made before the first
-        command; where there is no database, none is.
+      - How many dumps of the app's databases from before such commands stay on the host. One is made before the first
+        command; where the release finds no database, none is.
       - 0 to make none.
     type: int
     default: 0
@@ -131,10 +131,10 @@ def _dump(this: phase.Phase, release: Release) -> str:
     if not keep:
         return ""
     try:
-        dump = backup.before(this.app, release.id, keep=keep)
+        dump = backup.before(this.app, release.id, keep=keep, release=release)
     except PhaseError as error:
         raise PhaseError(
-            f"the database cannot be dumped before the release phase: {error.message}",
+            f"the database cannot be dumped before the {this.options['purpose']}: {error.message}",
             advice=f"{error.advice} To deploy without a dump: -e flask_app_keep_dumps=0".strip(),
             log=error.log,
             log_title=error.log_title,

@@ -185,6 +185,17 @@ def test_password_stands_in_no_argument():
         assert not [word for word in place.words if "cret" in word]
 
 
+def test_database_is_that_of_the_release_whose_phase_is_to_run(tmp_path):
+    """Nothing is live before the first deploy, and a later one may name another database."""
+    app = App("shop", base=tmp_path)
+    release = app.release("e1ca3a1f00aa-1b2c3d4e")
+    for path, name in ((app.platform_env, "platform"), (release.env, "new")):
+        path.parent.mkdir(parents=True)
+        path.write_text(f'DATABASE_URL="postgresql://shop@db.example.com/{name}"\n')
+    assert dumps.database_server(app).name == "platform"
+    assert dumps.database_server(app, release).name == "new"
+
+
 @pytest.mark.parametrize("url", ["", "sqlite:////var/lib/shop/shop.sqlite3", "oracle://a@b/c", "postgresql://shop@db/"])
 def test_what_is_no_server(url):
     assert server_dump.server(url, user="shop") is None
