@@ -148,12 +148,17 @@ def told(app: App, what: str) -> Iterator[dict[str, Any]]:
     except BaseException as error:
         stopped = plain(app, error)
         text = stopped.message if isinstance(stopped, PhaseError) else f"it was ended ({type(error).__name__})"
-        note(app, attempt={"what": what, "at": started, "error": text})
+        _note_attempt(app, what, at=started, error=text)
         if stopped is error:
             raise
         raise stopped from error
-    note(app, **{what: {**found, "at": started, "seconds": round(time.time() - started, 1)}},
-         attempt={"what": what, "at": started, "error": ""})  # fmt: skip
+    note(app, **{what: {**found, "at": started, "seconds": round(time.time() - started, 1)}})
+    _note_attempt(app, what, at=started, error="")
+
+
+def _note_attempt(app: App, what: str, **fields: Any) -> None:
+    """A backup that was made says nothing of a proof that failed."""
+    note(app, attempts={**results(app).get("attempts", {}), what: fields})
 
 
 def plain(app: App, error: BaseException) -> BaseException:
@@ -184,7 +189,7 @@ def make(settings: Settings, *, say: Any = print) -> dict[str, Any]:
         about = {"at": started, "host": settings.host, "release": live or "", "data": str(app.data)}
         manifest = dumps.take(app, folder, name=name, server=settings.server, about=about)
         # Made here and not when the host is prepared: what leads there may be wrong, and must not end a deploy.
-        store.ensure()
+        store.ensure(known=known_in(app, store))
         known = store.snapshots()
         if name in [each.name for each in backup_names.finished(known)]:
             raise PhaseError(f"there is a backup {name} already", advice="Wait a second.")
@@ -223,6 +228,12 @@ def _require_room(app: App, store: restic.Repository) -> None:
         data = files.size_bytes(app.data) if app.data.is_dir() else 0
         more = (max(0, data - before) >> 20) + _REPOSITORY_RESERVE_MB
     dumps.require_room(app, more_mb=more)
+
+
+def known_in(app: App, store: restic.Repository) -> str:
+    """The last backup that was made there; "" when none was."""
+    last = results(app).get("backup", {})
+    return last["name"] if last.get("repository") == store.address else ""
 
 
 def _sum(manifest: dict[str, Any]) -> str:

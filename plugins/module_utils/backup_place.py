@@ -96,6 +96,12 @@ def ensure(app: App, wanted: Wanted, *, dry_run: bool) -> list[str]:
         done.append(f"folder {app.backups}")
     if not dry_run:
         dumps.open_place(app)
+    store = wanted.settings.store()
+    # One that held backups and is gone may be on a disk that is not mounted.
+    if store.folder and not store.folder.is_dir() and not backup.known_in(app, store):
+        done.append(f"folder {store.folder}")
+        if not dry_run:
+            store.folder.mkdir(mode=0o700, parents=True)
     texts = {
         backup.settings_file(app): json.dumps(asdict(wanted.settings), indent=1, sort_keys=True) + "\n",
         app.backups / "ssh_key": f"{wanted.ssh_key.strip()}\n" if wanted.ssh_key.strip() else "",

@@ -73,9 +73,10 @@ class Repository:
             ours["RESTIC_FEATURES"] = "backend-error-redesign=false"
         return {"HOME": "/root", "RESTIC_CACHE_DIR": str(self.cache), **ours, **self.env}
 
-    def ensure(self) -> None:
+    def ensure(self, *, known: str = "") -> None:
         """Make the repository when it is not there.
 
+        :param known: a backup that lies in it; one that is gone is not made anew, such as below a disk that is not mounted.
         :raises PhaseError: when it cannot be reached, or has another key.
         """
         self.unlock()
@@ -92,6 +93,11 @@ class Repository:
             missing = "unable to open config file" in text or "does not exist" in text
             if not missing:
                 raise _unreachable(self.address, error) from error
+            if known:
+                raise PhaseError(
+                    f"the repository {self.address} is not there, and backup {known} was made in it",
+                    advice="Is its disk mounted? To begin anew there, move result.json beside the key away.",
+                ) from error
             try:
                 self.run("init", timeout=300)
             except CommandError as second:

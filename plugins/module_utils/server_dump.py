@@ -97,8 +97,8 @@ def _run(place: Server, argv: list[str], *, stdin: str = "", env: dict[str, str]
     except FileNotFoundError as error:
         raise PhaseError(
             f"{argv[0]} is not installed on this host",
-            advice="Run provision.yml, which installs it where flask_app_database, flask_app_database_url or DATABASE_URL "
-            "in flask_app_env tells of such a database.",
+            advice="Run provision.yml, which installs it for what flask_app_database, flask_app_database_url or "
+            "DATABASE_URL in flask_app_env names.",
         ) from error
     except CommandError as error:
         if error.says_disk_full:

@@ -94,7 +94,8 @@ def _run(this: phase.Phase, what: str) -> None:
     try:
         systemd.systemctl("start", unit, timeout=_SECONDS)
     except command.CommandError as error:
-        attempt = backup.results(app).get("attempt", {})
+        kind = "backup" if what == "backup" else "verified"
+        attempt = backup.results(app).get("attempts", {}).get(kind, {})
         told = attempt.get("error", "") if attempt.get("at", 0) >= started - 1 else ""
         journal = command.run(
             ["journalctl", "--no-pager", "--output=cat", f"--unit={unit}", f"--since=@{int(started)}", "--lines=30"],

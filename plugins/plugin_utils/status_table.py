@@ -75,11 +75,15 @@ def _backups(told: Mapping[str, Any]) -> list[str]:
     """Only what has been tried is told of: a host that makes no backups has its reasons."""
     if not told:
         return []
-    made, verified, attempt = (told.get(name) or {} for name in ("backup", "verified", "attempt"))
+    made, verified, attempts = (told.get(name) or {} for name in ("backup", "verified", "attempts"))
     line = f"last backup: {made['name']}, {_clock(made['at'])}" if made else "no backup yet"
     line += f"; last verified restore: {verified['name']}, {_clock(verified['at'])}" if verified else "; none verified"
-    failed = attempt.get("error", "")
-    return [line, *([f"the last attempt at one FAILED, {_clock(attempt['at'])}: {failed}"] if failed else [])]
+    notes = [line]
+    for name, what in (("backup", "backup"), ("verified", "verified restore")):
+        attempt = attempts.get(name) or {}
+        if attempt.get("error"):
+            notes.append(f"the last attempt at a {what} FAILED, {_clock(attempt['at'])}: {attempt['error']}")
+    return notes
 
 
 def _instance(instance: Mapping[str, Any]) -> tuple[str, ...]:

@@ -69,6 +69,18 @@ def test_host_that_is_well():
     ]
 
 
+def test_proof_that_failed_is_not_forgotten_over_a_later_backup():
+    at = time.mktime((2026, 11, 20, 3, 0, 0, 0, 0, -1))
+    told = {
+        "backup": {"name": "20261120T030000Z", "at": at},
+        "attempts": {"backup": {"at": at, "error": ""}, "verified": {"at": at, "error": "post is missing"}},
+    }
+    assert status_table.lines({"shop-1": {**EMPTY, "backups": told}})[2:] == [
+        "shop-1: last backup: 20261120T030000Z, 2026-11-20 03:00; none verified",
+        "shop-1: the last attempt at a verified restore FAILED, 2026-11-20 03:00: post is missing",
+    ]
+
+
 def test_hosts_without_anything():
     assert status_table.lines({"shop-1": EMPTY, "shop-2": {}}) == [
         "HOST    LIVE     REF  BY  SINCE  HEALTH           MEMORY  DISK",
