@@ -184,7 +184,7 @@ def make(settings: Settings, *, say: Any = print) -> dict[str, Any]:
         store, folder = settings.store(), dump_folder(app)
         started = time.time()
         name = backup_names.new_name(started)
-        _require_room(app, store)
+        _require_room(settings, store)
         live = app.live_id()
         about = {"at": started, "host": settings.host, "release": live or "", "data": str(app.data)}
         manifest = dumps.take(app, folder, name=name, server=settings.server, about=about)
@@ -220,14 +220,14 @@ def make(settings: Settings, *, say: Any = print) -> dict[str, Any]:
     return results(app)["backup"]
 
 
-def _require_room(app: App, store: restic.Repository) -> None:
-    more = 0
+def _require_room(settings: Settings, store: restic.Repository) -> None:
+    app, more = settings.place, 0
     if store.folder:
         # restic keeps what has not changed only once: what has come since the last backup is what may come again.
         before = results(app).get("backup", {}).get("bytes", 0)
         data = files.size_bytes(app.data) if app.data.is_dir() else 0
         more = (max(0, data - before) >> 20) + _REPOSITORY_RESERVE_MB
-    dumps.require_room(app, more_mb=more)
+    dumps.require_room(app, server=settings.server, more_mb=more)
 
 
 def known_in(app: App, store: restic.Repository) -> str:
@@ -264,6 +264,7 @@ def verify(settings: Settings, *, say: Any = print) -> dict[str, Any]:
     with alone(app), told(app, "verified") as found:
         store = settings.store()
         chosen = backup_names.choose(available(settings), backup_names.LATEST)
+        dumps.require_room_to_restore(app.backups, store.size_bytes(chosen.snapshot, dump_folder(app)))
         target = app.backups / "work" / "verify"
         target.mkdir(mode=0o711)
         store.restore(chosen.snapshot, target, include=[dump_folder(app)])
@@ -307,7 +308,7 @@ def before(app: App, what: str, *, keep: int | None, release: Release | None = N
     for leftover in folder.glob(".*"):
         files.remove_tree(leftover)
     try:
-        dumps.require_room(app)
+        dumps.require_room(app, release=release, compress=True)
         name = backup_names.new_name(before=what)
         about = {"at": time.time(), "release": app.live_id() or "", "data": str(app.data)}
         temporary = folder / f".{name}"

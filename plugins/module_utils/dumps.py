@@ -174,14 +174,32 @@ def _look(path: str) -> dict[str, int]:
     return sqlite_dump.rows(Path(path))
 
 
-def require_room(app: App, *, more_mb: int = 0) -> None:
+def require_room(
+    app: App, *, server: bool = True, release: Release | None = None, compress: bool = False, more_mb: int = 0
+) -> None:
     """
     :raises PhaseError: when the databases, and this much more, do not fit beside what is there.
     """
-    sqlite = sum((app.data / each).stat().st_size for each in sqlite_dump.find(app.data)) if app.data.is_dir() else 0
-    needed, free = (sqlite >> 20) + more_mb + _RESERVE_MB, files.free_mb(app.backups)
+    size = sum((app.data / each).stat().st_size for each in sqlite_dump.find(app.data)) if app.data.is_dir() else 0
+    place = database_server(app, release) if server else None
+    if place:
+        # Text becomes less than half, and a dump that would have fitted is not to stop a deploy.
+        size += server_dump.size_bytes(place) // (2 if compress else 1)
+    needed, free = (size >> 20) + more_mb + _RESERVE_MB, files.free_mb(app.backups)
     if free < needed:
         raise PhaseError(
             f"the disk is too full for a backup: {app.backups} has {free} MB free, and this takes about {needed} MB",
             advice="Nothing was changed. Free some space, or keep backups elsewhere (app_backup_repository).",
+        )
+
+
+def require_room_to_restore(place: Path, size_bytes: int) -> None:
+    """
+    :raises PhaseError: when what is restored does not fit beside what is there.
+    """
+    needed, free = (size_bytes >> 20) + _RESERVE_MB, files.free_mb(place)
+    if free < needed:
+        raise PhaseError(
+            f"the disk is too full for a restore: {place} has {free} MB free, and this takes about {needed} MB",
+            advice="Nothing was changed: a restore is laid beside what is there. Free some space.",
         )

@@ -76,7 +76,7 @@ class Repository:
     def ensure(self, *, known: str = "") -> None:
         """Make the repository when it is not there.
 
-        :param known: a backup that lies in it; one that is gone is not made anew, such as below a disk that is not mounted.
+        :param known: a backup that lies in it: where its disk is not mounted, another one is not begun in its place.
         :raises PhaseError: when it cannot be reached, or has another key.
         """
         self.unlock()
@@ -160,6 +160,17 @@ class Repository:
         """Delete what belongs to no snapshot, as far as that can be done now."""
         self.unlock()
         self.run("prune", "--quiet", timeout=24 * _HOURS, check=False)
+
+    def size_bytes(self, snapshot: str, folder: Path | None = None) -> int:
+        """What a snapshot takes when it is restored.
+
+        :param folder: only what lies in it.
+        """
+        if folder:
+            found = _messages(self.run("ls", "--json", snapshot, folder, timeout=_HOURS))
+            return sum(int(each.get("size") or 0) for each in found if each.get("type") == "file")
+        found = _messages(self.run("stats", "--json", "--mode", "restore-size", snapshot, timeout=_HOURS))
+        return sum(int(each.get("total_size") or 0) for each in found)
 
     def restore(self, snapshot: str, target: Path, *, include: Sequence[Path] = ()) -> None:
         words = [word for path in include for word in ("--include", str(path))]

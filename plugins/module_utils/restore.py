@@ -109,11 +109,14 @@ def _unpack(settings: backup.Settings, scratch: Path, chosen: backup_names.Backu
     """Lay ``dump`` and ``data`` into the scratch folder; return the name of the app that they are of."""
     app = settings.place
     if archive:
+        dumps.require_room_to_restore(scratch, archive.stat().st_size)
         unpack(archive, scratch)
         return str(dumps.read(scratch / "dump")["app"])
     assert chosen
     if not chosen.snapshot:
-        shutil.copytree(backup.kept_dumps(app) / chosen.name, scratch / "dump")
+        kept = backup.kept_dumps(app) / chosen.name
+        dumps.require_room_to_restore(scratch, files.size_bytes(kept))
+        shutil.copytree(kept, scratch / "dump")
         return app.name
     lay_out(settings, chosen, scratch)
     return app.name
@@ -121,8 +124,9 @@ def _unpack(settings: backup.Settings, scratch: Path, chosen: backup_names.Backu
 
 def lay_out(settings: backup.Settings, chosen: backup_names.Backup, scratch: Path) -> None:
     """Restore a snapshot as the folders ``dump`` and ``data``."""
-    app, tree = settings.place, scratch / "tree"
-    settings.store().restore(chosen.snapshot, tree)
+    app, tree, store = settings.place, scratch / "tree", settings.store()
+    dumps.require_room_to_restore(scratch, store.size_bytes(chosen.snapshot))
+    store.restore(chosen.snapshot, tree)
     for name, path in (("dump", backup.dump_folder(app)), ("data", app.data)):
         (tree / path.relative_to("/")).rename(scratch / name)
     files.remove_tree(tree)
