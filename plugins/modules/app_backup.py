@@ -140,6 +140,11 @@ def work(this: phase.Phase) -> dict:
             calendars=calendars,
         )
         done = backup_place.ensure(app, wanted, dry_run=this.check_mode)
+        if options["repository"] and not options["key"] and not wanted.settings.store().folder:
+            this.warn(
+                f"nobody can read the backups in {options['repository']} without {app.backups}/key, which lies on this "
+                "host only: copy it into your vault, and give it as app_backup_key"
+            )
     return {"changed": bool(done), "summary": ", ".join(done) or "in place"}
 
 

@@ -69,8 +69,8 @@ status:
       type: int
     backups:
       description:
-        - How the last C(backup) and the last verified restore (C(verified)) went, with their C(name) and when they began
-          (C(at)); in C(attempts) when each of them was last tried, and what went wrong (C(error)).
+        - How the last C(backup) and the last verified restore (C(verified)) went, with their C(name) and when they
+          began (C(at)); in C(attempts) when each of them was last tried, and what went wrong (C(error)).
         - Empty before the first.
       type: dict
     lock:
