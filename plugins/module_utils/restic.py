@@ -23,6 +23,7 @@ _INCOMPLETE = 3
 _HOURS = 3600
 #: What fills a disk.
 _WRITES = ("init", "backup", "tag", "forget", "prune")
+_SSH = "subprocess ssh:"
 _PATTERN = re.compile(r"([\\*?\[\]])")
 
 
@@ -84,15 +85,10 @@ class Repository:
             self.run("cat", "config", timeout=300)
         except CommandError as error:
             text = error.output.lower()
-            if "wrong password" in text:
-                raise PhaseError(
-                    f"the backups in {self.address} have another key than {self.password_file}",
-                    advice="Give the key that they were made with as app_backup_key.",
-                ) from error
             # A folder without its config, but with data, lost it: restic would refuse, and so do we.
             missing = "unable to open config file" in text or "does not exist" in text
-            if not missing:
-                raise _unreachable(self.address, error) from error
+            if not missing or "wrong password" in text:
+                raise self._unusable(error) from error
             if known:
                 raise PhaseError(
                     f"the repository {self.address} is not there, and backup {known} was made in it",
@@ -101,7 +97,7 @@ class Repository:
             try:
                 self.run("init", timeout=300)
             except CommandError as second:
-                raise _unreachable(self.address, second) from second
+                raise self._unusable(second) from second
 
     def unlock(self) -> None:
         """End the lock of a run that was killed: nobody else could do anything. One of a run at work is left alone."""
@@ -109,7 +105,10 @@ class Repository:
 
     def snapshots(self) -> list[dict[str, Any]]:
         """Those of this app on this host."""
-        printed = self.run("snapshots", "--json", "--host", self.host, timeout=600)
+        try:
+            printed = self.run("snapshots", "--json", "--host", self.host, timeout=600)
+        except CommandError as error:
+            raise self._unusable(error) from error
         for line in printed.splitlines():
             if line.startswith("["):
                 return json.loads(line)
@@ -176,6 +175,25 @@ class Repository:
         words = [word for path in include for word in ("--include", str(path))]
         self.run("restore", "--quiet", snapshot, "--target", target, *words, timeout=24 * _HOURS)
 
+    def _unusable(self, error: CommandError) -> PhaseError:
+        if error.says_disk_full:
+            return error
+        lines = [line.strip() for line in error.output.splitlines() if line.strip()]
+        if any("wrong password" in line.lower() for line in lines):
+            return PhaseError(
+                f"the backups in {self.address} have another key than {self.password_file}",
+                advice="Give the key that they were made with as app_backup_key.",
+            )
+        fatal = next((line for line in lines if line.startswith("Fatal:")), lines[-1] if lines else error.message)
+        # What ssh says is the cause of what restic says.
+        fatal = next((line for line in lines if line.startswith(_SSH)), fatal).removeprefix(_SSH)
+        return PhaseError(
+            f"the repository {self.address} cannot be used: {fatal.removeprefix('Fatal:').strip()}",
+            advice="Look at app_backup_repository and at what leads there.",
+            log=error.log,
+            log_title=error.log_title,
+        )
+
 
 def _messages(printed: str) -> list[dict[str, Any]]:
     found = []
@@ -196,16 +214,3 @@ def _faults(printed: str) -> list[str]:
 def _last_line(printed: str) -> str:
     lines = [line.strip() for line in printed.splitlines() if line.strip() and not line.startswith("{")]
     return lines[-1] if lines else "it gave no reason"
-
-
-def _unreachable(address: str, error: CommandError) -> PhaseError:
-    lines = [line.strip() for line in error.output.splitlines() if line.strip()]
-    fatal = next((line for line in lines if line.startswith("Fatal:")), lines[-1] if lines else error.message)
-    if error.says_disk_full:
-        return error
-    return PhaseError(
-        f"the repository {address} cannot be used: {fatal.removeprefix('Fatal:').strip()}",
-        advice="Look at app_backup_repository and at what leads there.",
-        log=error.log,
-        log_title=error.log_title,
-    )

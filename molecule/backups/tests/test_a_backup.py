@@ -4,31 +4,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from conftest import BACKUPS, Ledger
-
-
-@contextmanager
-def writing(ledger: Ledger) -> Iterator[list[int]]:
-    """Write row after row for the whole block; the list grows with what is committed."""
-    committed: list[int] = []
-    done = threading.Event()
-
-    def write() -> None:
-        while not done.is_set():
-            committed.append(ledger.write("x" * 100))
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        yield committed
-    finally:
-        done.set()
-        thread.join()
+from conftest import BACKUPS, writing
 
 
 def test_second_provision_changes_nothing_and_check_mode_neither(ledger):
@@ -132,3 +110,42 @@ def test_full_disk_in_one_line(ledger):
         ledger.shell(f"umount {BACKUPS}; rm -rf /root/sound /var/lib/ledger/media/big")
     assert (ledger.names(), ledger.rows()) == (before, rows)
     ledger.run("backup").check()
+
+
+#: Holds a database open whose log is far larger than its file: what a dump takes, nobody can know beforehand.
+LOG = """
+import sqlite3, time
+open_one = sqlite3.connect("/var/lib/ledger/log.sqlite3", isolation_level=None)
+open_one.execute("PRAGMA journal_mode = WAL")
+open_one.execute("CREATE TABLE big (body BLOB)")
+open_one.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+open_one.execute("PRAGMA wal_autocheckpoint = 0")
+for _ in range(300):
+    open_one.execute("INSERT INTO big VALUES (randomblob(1048576))")
+open("/var/lib/ledger/written", "w").close()
+time.sleep(600)
+"""
+
+
+def test_disk_that_fills_during_the_dump_itself(ledger):
+    """Nightly it is told and leaves nothing; before a release phase it stops the deploy, and the old release serves."""
+    before, rows, live = ledger.names(), ledger.rows(), ledger.live_id()
+    ledger.shell(f"cp -a {BACKUPS} /root/sound && mount -t tmpfs -o size=250m,mode=711 tmpfs {BACKUPS}")
+    ledger.shell(f"cp -a /root/sound/. {BACKUPS}")
+    ledger.shell(f'sed -i \'s/"bytes": .*/"bytes": 999999999,/\' {BACKUPS}/result.json')
+    ledger.shell(f"systemd-run --unit=log --property=User=ledger python3 -c '{LOG}'")
+    ledger.shell("for i in $(seq 600); do test -e /var/lib/ledger/written && break; sleep 0.1; done")
+    try:
+        run = ledger.run("backup")
+        assert run.rc != 0
+        assert "the disk is full: /var/backups/ledger has " in run.output
+        assert (ledger.names(), ledger.leftovers()) == (before, "")
+        run = ledger.deploy("v2")
+        assert run.rc != 0
+        assert "cannot be dumped before the release phase: the disk is full: /var/backups/ledger has " in run.output
+        assert ledger.shell(f"ls -A {BACKUPS}/dumps") == ""
+        assert (ledger.names(), ledger.rows(), ledger.live_id()) == (before, rows, live)
+    finally:
+        ledger.shell("systemctl stop log; rm -f /var/lib/ledger/log.sqlite3* /var/lib/ledger/written")
+        ledger.shell(f"umount {BACKUPS}; rm -rf /root/sound")
+    assert (ledger.names(), ledger.rows()) == (before, rows)

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from conftest import BACKUPS
+import time
+
+from conftest import BACKUPS, writing
 
 WORD = {"app_backup_replace": "ledger"}
 
@@ -47,6 +49,21 @@ def test_destroyed_database_and_files_are_there_again(ledger):
     assert ledger.leftovers() == ""
 
 
+def test_nothing_that_was_acknowledged_before_a_backup_is_missing_after_its_restore(ledger):
+    with writing(ledger) as acknowledged:
+        while len(acknowledged) < 20:
+            time.sleep(0.01)
+        before = ledger.ids()
+        ledger.run("backup").check()
+    after = ledger.ids()
+    ledger.shell("rm -f /var/lib/ledger/ledger.sqlite3*")
+    ledger.restore().check()
+    found = ledger.ids()
+    assert before <= found <= after
+    assert len(found) > len(before)
+    ledger.shell("rm -r /var/lib/ledger.replaced-*")
+
+
 def test_damaged_backup_is_told_and_replaces_nothing(ledger):
     rows = ledger.rows()
     pack = ledger.shell(f"find {BACKUPS}/repository/data -type f -size +1k | head -1").strip()
@@ -82,6 +99,7 @@ def test_release_phase_is_preceded_by_a_dump_that_a_rollback_names(ledger):
     run = ledger.deploy("v2").check()
     name = run.results("release_run")[-1]["dump"]
     assert name in ledger.names()
+    ledger.shell(f"cd {BACKUPS}/dumps && cp -a {name} 20200101T000000Z-before-000000000000-00000000")
     assert ledger.rows() == 0
     told = ledger.rollback().check().output
     assert f"app_backup_restore={name}" in told
@@ -91,6 +109,8 @@ def test_release_phase_is_preceded_by_a_dump_that_a_rollback_names(ledger):
     assert ledger.rows() == rows
     # What that replaced can be had back too.
     assert any(each.endswith("-before-restore") for each in ledger.names())
+    # A restore makes no room for that by deleting what was dumped before release phases.
+    assert {name, "20200101T000000Z-before-000000000000-00000000"} <= set(ledger.names())
 
 
 def test_status_tells_of_the_last_backup_and_the_last_proof(ledger):
