@@ -64,6 +64,7 @@ installed:
 """
 
 import os
+import platform
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -88,7 +89,13 @@ TIMEOUT_SECONDS = 1800
 def cause(output: str) -> str:
     """The one line of apt's output that says what is wrong."""
     errors = [line.removeprefix("E:").strip() for line in output.splitlines() if line.startswith("E:")]
+    if errors and errors[0].startswith("Unable to locate package "):
+        return f"{system_name()} has no package {errors[0].rpartition(' ')[2]}"
     return errors[0] if errors else (output.strip().splitlines() or ["apt-get gave no reason"])[-1]
+
+
+def system_name() -> str:
+    return platform.freedesktop_os_release().get("PRETTY_NAME", "this system")
 
 
 def main() -> None:

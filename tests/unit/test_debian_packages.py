@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import platform
+
 import pytest
 
 from ansible_collections.baremetal.flask.plugins.module_utils import debian
 from ansible_collections.baremetal.flask.plugins.modules import debian_packages, uv_install
 
+SYSTEM = platform.freedesktop_os_release()["PRETTY_NAME"]
 LISTING = """\
 ii \tnginx\thttpd, httpd-cgi, nginx-abi-1.22.1-7 (= 1.22.1-9)
 rc \tapache2\thttpd
@@ -27,7 +30,8 @@ def test_installed_packages_and_what_they_provide_count():
 @pytest.mark.parametrize(
     ("output", "cause"),
     [
-        ("Reading package lists...\nE: Unable to locate package zzz\n", "Unable to locate package zzz"),
+        ("Reading package lists...\nE: Unable to locate package zzz\n", f"{SYSTEM} has no package zzz"),
+        ("E: Unable to fetch some archives\nE: more\n", "Unable to fetch some archives"),
         ("dpkg: error processing\nsomething\n", "something"),
         ("", "apt-get gave no reason"),
     ],
