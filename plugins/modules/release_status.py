@@ -59,7 +59,9 @@ status:
       type: list
       elements: dict
     database:
-      description: C(kind) of the app's database, and C(size_mb), null when it is not known.
+      description:
+        - C(kind) of the app's database, C(size_mb), null when it is not known, and C(replication), who copies it from
+          its server; empty when nobody does.
       type: dict
     disk_mb:
       description: What the app's releases, virtualenvs, repository and data take.
@@ -113,7 +115,7 @@ _NOTHING: dict[str, Any] = {
     "maintenance": None,
     "health": "not provisioned",
     "instances": [],
-    "database": {"kind": "", "size_mb": None},
+    "database": {"kind": "", "size_mb": None, "replication": ""},
     "jobs": [],
     "disk_mb": 0,
     "lock": "",
@@ -162,7 +164,11 @@ def _database(this: phase.Phase) -> dict:
     size = int(given.get("bytes") or 0)
     if given.get("kind") == "sqlite":
         size = sqlite_file.size_bytes(this.app) or 0
-    return {"kind": given.get("kind", ""), "size_mb": round(size / (1 << 20), 2) if size else None}
+    return {
+        "kind": given.get("kind", ""),
+        "size_mb": round(size / (1 << 20), 2) if size else None,
+        "replication": given.get("replication") or "",
+    }
 
 
 def _health(this: phase.Phase) -> str:

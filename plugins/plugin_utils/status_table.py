@@ -58,7 +58,8 @@ def _notes(status: Mapping[str, Any]) -> list[str]:
     notes = []
     database = status.get("database") or {}
     if database.get("kind") and database.get("size_mb") is not None:
-        notes.append(f"database {database['kind']}, {database['size_mb']} MB")
+        copied = f", copied by {database['replication']}" if database.get("replication") else ""
+        notes.append(f"database {database['kind']}, {database['size_mb']} MB{copied}")
     if status.get("held"):
         notes.append(f"{status['held']} rolled back: site.yml stays on this release until deploy.yml moves it forward")
     if closed := status.get("maintenance"):

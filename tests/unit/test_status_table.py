@@ -97,6 +97,17 @@ def test_hold_and_lock_are_told_beneath():
     ]
 
 
+def test_database_is_told_with_those_who_copy_it():
+    database = {"kind": "postgresql", "size_mb": 8.1, "replication": ""}
+    assert status_table.lines({"shop-1": {**EMPTY, "database": database}})[2:] == [
+        "shop-1: database postgresql, 8.1 MB",
+    ]
+    copied = {**database, "replication": "walreceiver on 192.0.2.41, streaming, 0 bytes behind"}
+    assert status_table.lines({"shop-1": {**EMPTY, "database": copied}})[2:] == [
+        "shop-1: database postgresql, 8.1 MB, copied by walreceiver on 192.0.2.41, streaming, 0 bytes behind",
+    ]
+
+
 def test_maintenance_is_told_with_those_who_may_pass():
     closed = {"since": WELL["live"]["at"], "addresses": ["192.0.2.7"]}
     assert status_table.lines({"shop-1": {**EMPTY, "maintenance": closed}})[2:] == [
