@@ -30,7 +30,7 @@ def settings_file(settings: Mapping[str, str], *, head: str) -> str:
 def access_file(written: str, apps: Mapping[str, Collection[str]]) -> str:
     """``pg_hba.conf`` with the lines of these apps, and of no other app of ours; everything else stays as it is.
 
-    They come first, since the first line that fits decides; they fit nothing but the app's own database.
+    They come first, since the first line that fits decides; they fit nothing but the app's own databases.
 
     :param apps: for each app the addresses that may log in; none of them: by the socket only.
     """
@@ -38,15 +38,20 @@ def access_file(written: str, apps: Mapping[str, Collection[str]]) -> str:
     blocks = []
     for name, addresses in sorted(apps.items()):
         blocks.append(_BEGIN.format(name=name))
-        blocks += [_line(name, address) for address in addresses] or [f'local   "{name}" "{name}" peer']
+        blocks += [_line(name, address) for address in addresses] or [f'local   {_databases(name)} "{name}" peer']
         blocks.append(_END.format(name=name))
     return "".join(f"{line}\n" for line in blocks) + rest
+
+
+def _databases(name: str) -> str:
+    """In the second one backups are restored to be looked at."""
+    return f'"{name}","{name}$scratch"'
 
 
 def _line(name: str, address: str) -> str:
     """Whoever is a member of the app's role logs in, with a password and encrypted."""
     known = ipaddress.ip_address(address)
-    return f'hostssl "{name}" +"{name}" {known}/{known.max_prefixlen} scram-sha-256'
+    return f'hostssl {_databases(name)} +"{name}" {known}/{known.max_prefixlen} scram-sha-256'
 
 
 def _quoted(value: str) -> str:
