@@ -15,8 +15,8 @@ options:
     required: true
   state:
     description:
-      - V(present) makes room for the app on the server. V(absent) takes away what lets the app in, and leaves its data
-        and the server.
+      - V(present) makes room for the app on the server. V(absent) takes away what lets the app in, leaves its data and
+        the server, and remembers whose the data is.
     type: str
     choices: [present, absent]
     default: present

@@ -26,6 +26,7 @@ class Client:
     :param address: where those hosts reach this server: the server's certificate has to be for it.
     :param memory_percent: how much of the machine's memory the server may take beside this app.
     :param port: the port of the app's own server, for a kind of which each app has one; 0 for none.
+    :param locked: the app was removed and its data was not: it wants nothing, and what has its name is still its own.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Client:
     address: str = ""
     memory_percent: int = 100
     port: int = 0
+    locked: bool = False
 
     @property
     def is_remote(self) -> bool:
@@ -64,9 +66,17 @@ class Clients:
     def without(self, name: str) -> Clients:
         return replace(self, known={key: client for key, client in self.known.items() if key != name})
 
+    def locking(self, name: str) -> Clients:
+        """These, with an app locked out if it is one of them."""
+        return self.with_client(Client(name, locked=True)) if name in self.known else self
+
+    @property
+    def active(self) -> list[Client]:
+        return [client for client in self.known.values() if not client.locked]
+
     @property
     def remote(self) -> list[Client]:
-        return [client for client in self.known.values() if client.is_remote]
+        return [client for client in self.active if client.is_remote]
 
     @property
     def addresses(self) -> Collection[str]:
@@ -76,7 +86,7 @@ class Clients:
     @property
     def memory_percent(self) -> int:
         """The least that any app leaves to the server: the order in which they came makes no difference."""
-        return min((client.memory_percent for client in self.known.values()), default=100)
+        return min((client.memory_percent for client in self.active), default=100)
 
 
 def _read(path: Path) -> Client:

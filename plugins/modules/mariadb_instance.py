@@ -69,7 +69,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
             raise PhaseError("MariaDB is not installed")
         return {**nothing, "changed": present}
     before = Clients.read(ROLE)
-    after = before.with_client(server.client(options)) if present else before.without(options["name"])
+    after = before.with_client(server.client(options)) if present else before.locking(options["name"])
     done = []
     if not mariadb.answers():
         done.append("started")
@@ -130,7 +130,7 @@ def wanted_files(clients: Clients, certificate: Certificate) -> list[Wanted]:
         settings |= {"ssl_cert": str(certificate.path), "ssl_key": str(certificate.key)}
         settings |= {"ssl_ca": str(certificate.authority), "tls_version": "TLSv1.2,TLSv1.3"}
     content = mariadb.settings_file(settings, head=tuning.measured(memory))
-    return [Wanted(mariadb.SETTINGS, content if clients.known else None)]
+    return [Wanted(mariadb.SETTINGS, content if clients.active else None)]
 
 
 def apply(change: Change, wall: server.Firewall, certificate: Certificate, done: list[str]) -> None:

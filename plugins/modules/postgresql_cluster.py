@@ -77,7 +77,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
             return {"changed": True, "running": False, "version": "", "authority": "", "summary": "new cluster"}
         cluster = postgresql_cluster.create()
     before = Clients.read(ROLE)
-    after = before.with_client(server.client(options)) if present else before.without(options["name"])
+    after = before.with_client(server.client(options)) if present else before.locking(options["name"])
     done = wake(cluster, dry_run=dry_run)
     running = cluster.answers()
     if present and running and options["name"] not in before.known:
@@ -152,10 +152,10 @@ def wanted_files(cluster: Cluster, clients: Clients, certificate: Certificate) -
         settings |= {"listen_addresses": "*", "ssl": "on"}
         settings |= {"ssl_cert_file": str(certificate.path), "ssl_key_file": str(certificate.key)}
     access = cluster.access.read_text(encoding="utf-8")
-    apps = {client.name: server.addresses(client.hosts) for client in clients.known.values()}
+    apps = {client.name: server.addresses(client.hosts) for client in clients.active}
     owner = {"mode": 0o640, "owner": "postgres", "group": "postgres"}
     return [
-        Wanted(path, postgresql.settings_file(settings, head=tuning.measured(memory)) if clients.known else None),
+        Wanted(path, postgresql.settings_file(settings, head=tuning.measured(memory)) if clients.active else None),
         Wanted(cluster.access, postgresql.access_file(access, apps), **owner),
     ]
 

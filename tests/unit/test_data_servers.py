@@ -96,9 +96,9 @@ def test_lines_of_an_app_come_before_what_an_administrator_wrote():
     told = postgresql.access_file(ADMINISTRATOR, {"shop": ["192.0.2.11", "2001:db8::1"], "wiki": []})
     assert told.endswith(ADMINISTRATOR)
     assert [line for line in told.removesuffix(ADMINISTRATOR).splitlines() if not line.startswith("#")] == [
-        'hostssl "shop" +"shop" 192.0.2.11/32 scram-sha-256',
-        'hostssl "shop" +"shop" 2001:db8::1/128 scram-sha-256',
-        'local   "wiki" "wiki" peer',
+        'hostssl "shop","shop$scratch" +"shop" 192.0.2.11/32 scram-sha-256',
+        'hostssl "shop","shop$scratch" +"shop" 2001:db8::1/128 scram-sha-256',
+        'local   "wiki","wiki$scratch" "wiki" peer',
     ]
 
 
@@ -143,6 +143,16 @@ def test_server_is_the_same_in_whatever_order_its_apps_came(tmp_path):
         seen.add((read.memory_percent, tuple(read.addresses), tuple(each.name for each in read.remote)))
     assert seen == {(40, ("192.0.2.9", "db.example.com"), ("b", "c"))}
     assert Clients.read("x", root=folder).without("a").memory_percent == 100
+
+
+def test_removed_app_wants_nothing_and_its_name_is_still_its_own(tmp_path):
+    there = Clients(tmp_path).with_client(Client("a", hosts=("192.0.2.1",), address="192.0.2.9", memory_percent=40))
+    locked = there.locking("a")
+    assert (locked.active, locked.remote, locked.addresses, locked.memory_percent) == ([], [], [], 100)
+    assert list(locked.known) == ["a"]
+    assert locked.with_client(Client("a")).active == [Client("a")]
+    # An app that never had a place here leaves none.
+    assert there.locking("b") == there
 
 
 def test_file_of_a_newer_version_is_read(tmp_path):
