@@ -23,7 +23,7 @@ def shop(new_app, machine) -> App:
         flask_app_health_seconds=15,
         flask_app_release_commands=["python migrate.py"],
     )
-    app.publish([commit(number) for number in range(1, 9)])
+    app.publish([commit(number) for number in range(1, 12)])
     return app
 
 

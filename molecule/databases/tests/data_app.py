@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode
 
 from apps.repos import Commit
-from support.deployments import App, remote_calls
+from support.deployments import App, load, remote_calls
 from testbed import Host
 
 # psycopg2 is what SQLAlchemy 2.0 takes postgresql:// for; PyNaCl is what PyMySQL needs for MariaDB's ed25519.
@@ -25,6 +28,7 @@ redis==7.0.1
 APP = """\
 import os
 
+import redis
 import sqlalchemy as sql
 from flask import Flask, request
 
@@ -42,6 +46,8 @@ def identity(**more):
 
 @app.get("/")
 def read():
+    if cache := os.environ.get("REDIS_URL"):
+        redis.from_url(cache).incr("asked")
     with engine.connect() as connection:
         return identity(rows=connection.execute(sql.select(sql.func.count()).select_from(rows)).scalar())
 
@@ -68,14 +74,22 @@ def ask():
 
 @app.get("/count")
 def count():
-    import redis
-
     return {"count": redis.from_url(os.environ["REDIS_URL"]).incr("count")}
 
 
 @app.get("/url")
 def url():
     return {"database": os.environ.get("DATABASE_URL", ""), "cache": os.environ.get("REDIS_URL", "")}
+
+
+@app.get("/storage")
+def storage():
+    return {"storage": os.environ.get("DEFAULT_STORAGE_DSN", "")}
+
+
+@app.get("/media/<name>")
+def media(name):
+    return {"media": name}
 
 
 @app.get("/healthz")
@@ -120,6 +134,41 @@ def fails(app: App, *told: str, code: str, **variables: object) -> None:
     for words in told:
         assert words in " ".join(run.output.split()), run.output
     assert app.live()["code"] == code
+
+
+def platform(app: App, name: str) -> str:
+    """A variable that the platform sets for an app, which need not be live."""
+    lines = app.shell(f"cat /etc/{app.name}/platform.env").splitlines()
+    return next(line for line in lines if line.startswith(f"{name}=")).partition("=")[2].strip('"')
+
+
+def python(app: App, code: str) -> str:
+    """What a program says that runs with the live release's packages, as the app's user."""
+    words = f"runuser -u {app.name} -- {app.root}/current/venv/bin/python -c {shlex.quote(code)}"
+    return app.shell(f"{words} 2>&1 || true").strip()
+
+
+def survives_restarts(app: App, version: str, unit: str) -> None:
+    """A server that restarts under load and during a deploy: requests recover, and no acknowledged row is lost."""
+    before = int(app.ask().json()["rows"])
+    with load(app, connections=8, arguments=["--post-path=/"]) as running, ThreadPoolExecutor() as pool:
+        deploy = pool.submit(app.deploy, version)
+        for _ in range(2):
+            time.sleep(1)
+            app.shell(f"systemctl restart '{unit}'")
+        run = deploy.result()
+        if run.rc:
+            # It came while the new release asked its database: told, and the next one goes on.
+            app.deploy(version).check()
+        ended = time.time()
+        time.sleep(2)
+    report = running.report
+    late = [each for each in report["failures"] if each["time"] > ended]
+    assert not late, late[:5]
+    assert app.live()["code"] == version.removeprefix("v")
+    acknowledged = report["methods"]["POST"] - sum(each["method"] == "POST" for each in report["failures"])
+    # A commit whose answer got lost may be there too.
+    assert acknowledged <= int(app.ask().json()["rows"]) - before <= report["methods"]["POST"]
 
 
 def is_quiet(app: App) -> list[str]:

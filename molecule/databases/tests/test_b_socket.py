@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
+import shutil
 
-from data_app import add, answer, commit, fails, is_quiet
+from data_app import add, answer, commit, fails, is_quiet, platform, survives_restarts
 
-from support.deployments import load
+from support.playbooks import PROJECT
 
 ASK = "runuser -u postgres -- psql -XAtc"
 #: Provisioning again: the database's and the cache's calls beside those of an app without them.
@@ -78,26 +77,53 @@ def test_status_shows_kind_and_size(shop):
     assert found["size_mb"] > 1
 
 
+def test_extensions_are_added_where_the_app_and_its_backups_need_them(shop):
+    shop.variables["postgresql_server_extensions"] = ["pg_trgm"]
+    shop.run("provision").check()
+    assert answer(shop, "SELECT similarity('word', 'words') > 0.4") == [["True"]]
+    scratch = shop.shell(f"""{ASK} "SELECT extname FROM pg_extension WHERE extname = 'pg_trgm'" 'my-shop$scratch' """)
+    assert scratch.strip() == "pg_trgm"
+    is_quiet(shop)
+
+
+def test_who_copies_the_database_is_shown(shop):
+    assert shop.status()["database"]["replication"] == ""
+    shop.shell("install -d -o postgres /run/copy; systemd-run --quiet --collect --unit=copy --uid=postgres"
+               " $(ls -d /usr/lib/postgresql/*/bin)/pg_receivewal --directory=/run/copy")  # fmt: skip
+    try:
+        shop.shell("sleep 2")
+        assert shop.status()["database"]["replication"].startswith("pg_receivewal on its own machine, streaming, ")
+    finally:
+        shop.shell("systemctl stop copy; rm -r /run/copy")
+
+
 def test_server_that_restarts_under_load_and_during_a_deploy_loses_nothing(shop):
-    before = int(shop.ask().json()["rows"])
-    with load(shop, connections=8, arguments=["--post-path=/"]) as running, ThreadPoolExecutor() as pool:
-        deploy = pool.submit(shop.deploy, "v4")
-        for _ in range(2):
-            time.sleep(1)
-            shop.shell("systemctl restart 'postgresql@*-main.service'")
-        run = deploy.result()
-        if run.rc:
-            # It came while the new release asked its database: told, and the next one goes on.
-            shop.deploy("v4").check()
-        ended = time.time()
-        time.sleep(2)
-    report = running.report
-    late = [each for each in report["failures"] if each["time"] > ended]
-    assert not late, late[:5]
-    assert shop.live()["code"] == "4"
-    acknowledged = report["methods"]["POST"] - sum(each["method"] == "POST" for each in report["failures"])
-    # A commit whose answer got lost may be there too.
-    assert acknowledged <= int(shop.ask().json()["rows"]) - before <= report["methods"]["POST"]
+    survives_restarts(shop, "v4", "postgresql@*-main.service")
+
+
+def test_upgrade_of_the_collection_touches_no_data(shop, tmp_path):
+    """One whose every file on the host says something else in its first line."""
+    folder = tmp_path / "ansible_collections"
+    own = PROJECT / ".ansible/collections/ansible_collections"
+    ignored = shutil.ignore_patterns(".*", "tests", "molecule", "__pycache__")
+    shutil.copytree(PROJECT, folder / "baremetal/flask", ignore=ignored)
+    (folder / "community").symlink_to(own / "community")
+    for path in (folder / "baremetal/flask").rglob("*.py"):
+        path.write_text(path.read_text().replace("# Written by baremetal.flask", "# Written by baremetal.flask 99"))
+    version = folder / "baremetal/flask/galaxy.yml"
+    version.write_text(version.read_text().replace("version: 0.", "version: 99."))
+
+    def seen() -> tuple:
+        return shop.ask().json()["rows"], shop.live_id(), answer(shop, "SELECT pg_postmaster_start_time()")
+
+    counted, before = shop.ask("/count").json()["count"], seen()
+    shop.site(env={"ANSIBLE_COLLECTIONS_PATH": str(tmp_path)}).check()
+    assert "baremetal.flask 99" in shop.shell("cat /etc/postgresql/*/main/conf.d/50-baremetal-flask.conf")
+    assert seen() == before
+    assert shop.ask("/count").json()["count"] == counted + 1
+    shop.site().check()
+    assert seen() == before
+    is_quiet(shop)
 
 
 def test_missing_database_is_told_in_one_line(shop):
@@ -131,3 +157,23 @@ def test_full_disk_of_the_database_is_told_in_one_line(shop):
     assert "No space left on device" in run.output, run.output
     assert "/srv" not in next(line for line in run.output.splitlines() if line.startswith(" ! ")), run.output
     assert shop.live()["code"] == "4"
+
+
+def test_valkey_is_there_from_debian_13_on(new_app, machine, debian):
+    keys = new_app("keys", [machine], flask_app_database="none", flask_app_cache="valkey")
+    keys.groups["cache"] = [machine]
+    run = keys.run("provision")
+    if debian == 12:
+        assert run.rc != 0
+        assert "valkey-server cannot be installed: Debian GNU/Linux 12 (bookworm) has no package valkey-server" in (
+            " ".join(run.output.split())
+        )
+        assert keys.shell("id keys 2>/dev/null || true") == ""
+        return
+    run.check()
+    assert platform(keys, "REDIS_URL") == "unix:///run/keys-redis/redis.sock?db=0"
+    ask = "runuser -u keys -- valkey-cli -s /run/keys-redis/redis.sock"
+    assert "valkey" in keys.shell(f"{ask} INFO server | grep server_name")
+    keys.shell(f"{ask} SET kept 1; systemctl kill --signal=KILL keys-redis.service; sleep 1.5")
+    assert keys.shell(f"{ask} GET kept").strip() == "1"
+    is_quiet(keys)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 import pytest
-from data_app import add, answer, is_quiet, reachable
+from data_app import add, answer, is_quiet, platform, python, reachable
 
 from support.deployments import App, load
 
@@ -15,9 +15,13 @@ FOLDER = "/etc/baremetal-flask"
 
 
 def connect(app: App, url: str) -> str:
-    """What psycopg2 says on the app's host, in the sandbox of nobody in particular."""
-    code = f"import psycopg2; known = psycopg2.connect({url!r}).info; print(known.user, known.ssl_in_use)"
-    return app.shell(f'runuser -u my-shop -- {app.root}/current/venv/bin/python -c "{code}" 2>&1 || true')
+    """What psycopg2 says on the app's host."""
+    return python(app, f"import psycopg2; known = psycopg2.connect({url!r}).info; print(known.user, known.ssl_in_use)")
+
+
+def ping(app: App, url: str) -> str:
+    """What redis-py says there."""
+    return python(app, f"import redis; print(redis.from_url({url!r}).ping())")
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +46,34 @@ def test_app_moves_to_another_machine(shop, apart):
 
 
 def test_connection_is_encrypted_and_the_server_verified(shop, url):
-    assert connect(shop, url).strip() == "my-shop_1 True"
+    assert connect(shop, url) == "my-shop_1 True"
     other = url.replace("/srv/my-shop/authorities/database.pem", "/etc/ssl/certs/ca-certificates.crt")
     assert "certificate verify failed" in connect(shop, other)
     assert "no encryption" in connect(shop, url.replace("verify-full", "disable"))
     # The same server under a name that its certificate is not for.
     named = url.replace("@" + urlsplit(url).hostname, "@db.example.com") + f"&hostaddr={urlsplit(url).hostname}"
     assert "does not match host name" in connect(shop, named)
+
+
+def test_cache_is_encrypted_and_verified_and_asks_for_the_password(shop):
+    told = str(shop.ask("/url").json()["cache"])
+    parts = urlsplit(told)
+    assert ping(shop, told) == "True"
+    assert "invalid username-password pair" in ping(shop, told.replace(str(parts.password), "wrong-one"))
+    assert "Authentication required" in ping(shop, told.replace(f"{parts.username}:{parts.password}@", ""))
+    other = told.replace("/srv/my-shop/authorities/cache.pem", "/etc/ssl/certs/ca-certificates.crt")
+    assert "certificate verify failed" in ping(shop, other)
+    plain = ping(shop, f"redis://{parts.netloc}/0")
+    assert "redis.exceptions.ConnectionError" in plain, plain
+
+
+def test_backups_are_proven_on_the_server(shop, url):
+    """The app's login may do it, in a database beside its own."""
+    beside = url.replace("/my-shop?", "/my-shop$scratch?")
+    assert connect(shop, beside) == "my-shop_1 True"
+    shop.run("backup").check()
+    shop.run("backup_verify").check()
+    assert shop.status()["backups"]["verified"]["name"]
 
 
 def test_ports_are_closed_to_everybody_else(apart, shop):
@@ -75,17 +100,26 @@ def test_two_apps_of_one_server_keep_out_of_each_other(shop, apart, new_app, mac
     press = new_app("press", [machine], flask_app_database="postgresql", flask_app_cache="redis")
     press.groups |= {"database": [apart], "cache": [apart]}
     press.run("provision").check()
-    lines = shop.shell("cat /etc/press/platform.env").splitlines()
-    theirs = next(line for line in lines if line.startswith("DATABASE_URL=")).partition("=")[2].strip('"')
-    assert connect(shop, theirs).strip() == "press_1 True"
+    theirs = platform(press, "DATABASE_URL")
+    assert connect(shop, theirs) == "press_1 True"
     assert "no pg_hba.conf entry" in connect(shop, theirs.replace("/press?", "/my-shop?"))
     assert "no pg_hba.conf entry" in connect(shop, url.replace("/my-shop?", "/press?"))
-    cache = next(line for line in lines if line.startswith("REDIS_URL="))
-    assert ":6380/" in cache
+    assert ":6380/" in platform(press, "REDIS_URL")
     # Neither inventory undoes what the other one did.
     assert shop.run("provision").check().changes() == []
+    # It is locked out, and what it left is still its own when it comes back.
+    press.remove(data=False).check()
+    assert "no pg_hba.conf entry" in connect(shop, theirs)
+    logins = "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'press%' AND rolcanlogin"
+    asked = f'runuser -u postgres -- psql -XAtc "{logins}"'
+    assert shop.shell(asked, machine=apart).strip() == "0"
+    press.run("provision").check()
+    assert connect(shop, theirs) == "press_1 True"
     press.remove(data=True).check()
-    assert "does not exist" in connect(shop, theirs) or "no pg_hba.conf entry" in connect(shop, theirs)
+    left = "SELECT datname FROM pg_database WHERE datname LIKE 'press%' UNION SELECT rolname FROM pg_roles"
+    told = shop.shell(f"runuser -u postgres -- psql -XAtc \"{left} WHERE rolname LIKE 'press%'\"", machine=apart)
+    assert told.strip() == ""
+    assert "no pg_hba.conf entry" in connect(shop, theirs)
     assert shop.run("provision").check().changes() == []
     assert shop.ask("/count").json()["count"] > 1
 
@@ -99,10 +133,10 @@ def test_passwords_are_replaced_without_a_failed_request(shop, url):
     assert urlsplit(url).password != urlsplit(new).password
     # What the old login has made belongs to the new one too.
     assert answer(shop, "SELECT tableowner FROM pg_tables WHERE tablename = 'rows'") == [["my-shop"]]
-    assert connect(shop, url).strip() == "my-shop_1 True"
+    assert connect(shop, url) == "my-shop_1 True"
     shop.run("provision", flask_app_passwords="revoke").check()
     # It is no member of the app's role any more, nor anything else.
     assert "no pg_hba.conf entry" in connect(shop, url)
-    assert connect(shop, new).strip() == "my-shop_2 True"
+    assert connect(shop, new) == "my-shop_2 True"
     assert shop.ask("/count").json()["count"] > 1
     assert shop.run("provision").check().changes() == []

@@ -4,22 +4,29 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from data_app import add, answer, is_quiet, reachable
+from data_app import add, answer, fails, is_quiet, platform, python, reachable, survives_restarts
 
 from support.deployments import App, load
 
 LOCAL = "mysql+pymysql://my-shop@localhost/my-shop?charset=utf8mb4&unix_socket=/run/mysqld/mysqld.sock"
 
 
-def connect(app: App, *, host: str, user: str, password: str, tls: bool = True) -> str:
-    """What PyMySQL says on the app's host."""
+def connect(
+    app: App, url: SplitResult, *, database: str = "", password: str = "", tls: bool = True, query: str = "SELECT 1"
+) -> str:
+    """What PyMySQL says on the app's host: the first answer to a query, or its error."""
     ssl = "{'ca': '/srv/my-shop/authorities/database.pem'}" if tls else "None, ssl_disabled=True"
-    code = (
-        f"import pymysql; pymysql.connect(host='{host}', user='{user}', password='{password}', ssl={ssl}); print('in')"
-    )
-    return app.shell(f'runuser -u my-shop -- {app.root}/current/venv/bin/python -c "{code}" 2>&1 | tail -n 1')
+    login = {"host": url.hostname, "user": url.username, "password": password or url.password}
+    words = ", ".join(f"{name}={value!r}" for name, value in login.items())
+    code = f"""
+import pymysql
+with pymysql.connect({words}, database={database or url.path[1:]!r}, ssl={ssl}).cursor() as cursor:
+    cursor.execute({query!r})
+    print(*(cursor.fetchone() or ()))
+"""
+    return python(app, code)
 
 
 def test_app_moves_to_mariadb_on_its_machine(shop, machine):
@@ -34,12 +41,43 @@ def test_app_moves_to_mariadb_on_its_machine(shop, machine):
     assert "Access denied" in told
     assert {row[0] for row in answer(shop, "SHOW DATABASES")} == {"information_schema", "my-shop"}
     is_quiet(shop)
-    assert shop.status()["database"]["kind"] == "mariadb"
+    found = shop.status()["database"]
+    assert (found["kind"], found["replication"]) == ("mariadb", "")
+
+
+def test_server_that_restarts_under_load_and_during_a_deploy_loses_nothing(shop):
+    survives_restarts(shop, "v7", "mariadb.service")
+
+
+def test_missing_database_and_wrong_password_are_told_in_one_line(shop):
+    told = "Access denied for user 'my-shop'@'localhost' to database 'nothing'"
+    fails(shop, told, code="7", flask_app_database="external",
+          flask_app_database_url=LOCAL.replace("/my-shop?", "/nothing?"))  # fmt: skip
+    url = "mysql+pymysql://my-shop:wrong-one@127.0.0.1/my-shop"
+    told = "Access denied for user 'my-shop'@'localhost'"
+    fails(shop, told, code="7", flask_app_database="external", flask_app_database_url=url)
+
+
+def test_removed_app_is_locked_out_and_finds_its_data_again(new_app, machine):
+    wiki = new_app("wiki", [machine], flask_app_database="mariadb")
+    wiki.groups["database"] = [machine]
+    wiki.run("provision").check()
+    ask = "runuser -u wiki -- mariadb -Ne 'SHOW DATABASES' 2>&1 || true"
+    assert wiki.shell(ask).split() == ["information_schema", "wiki"]
+    wiki.remove(data=False).check()
+    assert "account is locked" in wiki.shell(ask)
+    assert wiki.remove(data=False).check().changes() == []
+    wiki.run("provision").check()
+    assert wiki.shell(ask).split() == ["information_schema", "wiki"]
+    wiki.remove(data=True).check()
+    left = "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'wiki%'"
+    told = wiki.shell(f"mariadb -Ne \"{left} UNION SELECT user FROM mysql.global_priv WHERE user LIKE 'wiki%'\"")
+    assert told.strip() == ""
 
 
 def test_app_moves_to_another_machine(shop, apart):
     shop.groups |= {"database": [apart]}
-    run = shop.site("v7", arguments=["-vvv"]).check()
+    run = shop.site("v8", arguments=["-vvv"]).check()
     url = urlsplit(str(shop.ask("/url").json()["database"]))
     assert (url.scheme, url.username, url.hostname) == ("mysql+pymysql", "my-shop_1", apart.address)
     assert url.query == "charset=utf8mb4&ssl_ca=/srv/my-shop/authorities/database.pem"
@@ -50,21 +88,40 @@ def test_app_moves_to_another_machine(shop, apart):
         "mariadb -Ne \"SELECT user, host, plugin FROM mysql.user WHERE user LIKE 'my-shop\\_%'\"", machine=apart
     )
     assert told.split() == ["my-shop_1", shop.machine.address, "ed25519"]
-    assert connect(shop, host=url.hostname, user=url.username, password=url.password) == "in\n"
-    assert "Access denied" in connect(shop, host=url.hostname, user=url.username, password="wrong-one")
-    assert "Access denied" in connect(shop, host=url.hostname, user=url.username, password=url.password, tls=False)
+    assert connect(shop, url) == "1"
+    assert "Access denied" in connect(shop, url, password="wrong-one")
+    assert "Access denied" in connect(shop, url, tls=False)
     assert not reachable(apart, 3306)
     is_quiet(shop)
 
 
+def test_two_apps_of_one_server_keep_out_of_each_other(shop, apart, new_app, machine):
+    ours = urlsplit(str(shop.ask("/url").json()["database"]))
+    wiki = new_app("wiki", [machine], flask_app_database="mariadb")
+    wiki.groups["database"] = [apart]
+    wiki.run("provision").check()
+    theirs = urlsplit(platform(wiki, "DATABASE_URL"))
+    assert connect(shop, theirs, query="SELECT CURRENT_USER()") == f"wiki_1@{machine.address}"
+    assert "Access denied" in connect(shop, theirs, database="my-shop")
+    assert "Access denied" in connect(shop, ours, database="wiki")
+    assert shop.run("provision").check().changes() == []
+    wiki.remove(data=True).check()
+    assert "Access denied" in connect(shop, theirs)
+    assert shop.run("provision").check().changes() == []
+    assert shop.ask("/last").json()["body"] == "apart"
+
+
 def test_password_is_replaced_without_a_failed_request(shop):
     old = urlsplit(str(shop.ask("/url").json()["database"]))
+    connect(shop, old, query="CREATE VIEW bodies AS SELECT body FROM `rows`")
+    # A view acts in the name of the login that has made it.
+    assert connect(shop, old, query="SELECT body FROM bodies LIMIT 1") == "apart"
     with load(shop, connections=16, arguments=["--post-path=/"]) as running:
         shop.site(flask_app_passwords="rotate").check()
     running.check()
     new = urlsplit(str(shop.ask("/url").json()["database"]))
     assert (old.username, new.username) == ("my-shop_1", "my-shop_2")
     shop.run("provision", flask_app_passwords="revoke").check()
-    assert "Access denied" in connect(shop, host=old.hostname, user=old.username, password=old.password)
-    assert connect(shop, host=new.hostname, user=new.username, password=new.password) == "in\n"
+    assert "Access denied" in connect(shop, old)
+    assert connect(shop, new, query="SELECT body FROM bodies LIMIT 1") == "apart"
     assert shop.run("provision").check().changes() == []
