@@ -54,7 +54,7 @@ def test_missing_database_and_wrong_password_are_told_in_one_line(shop):
     fails(shop, told, code="7", flask_app_database="external",
           flask_app_database_url=LOCAL.replace("/my-shop?", "/nothing?"))  # fmt: skip
     url = "mysql+pymysql://my-shop:wrong-one@127.0.0.1/my-shop"
-    told = "Access denied for user 'my-shop'@'localhost'"
+    told = "Access denied for user 'my-shop'@'127.0.0.1'"
     fails(shop, told, code="7", flask_app_database="external", flask_app_database_url=url)
 
 

@@ -12,7 +12,7 @@ from data_app import add, answer, is_quiet
 ASK = "runuser -u postgres -- psql -XAtq"
 PASSWORD = "p@ss/w%rd"
 STORAGE = "s3://key:sec%2Fret@bucket.example.com/media?region=eu-west-1"
-SERVER = "'postgresql@*-main.service'"
+SERVER = "postgresql@$(ls /etc/postgresql)-main.service"
 
 
 @pytest.fixture(scope="module")
