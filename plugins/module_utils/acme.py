@@ -103,7 +103,7 @@ def is_installed(name: str) -> bool:
 def unreachable(names: Sequence[str]) -> list[str]:
     """What keeps an authority from finding this host under the names: one line for each that it would not find."""
     place = CHALLENGES / ".well-known" / "acme-challenge"
-    place.mkdir(parents=True, exist_ok=True)
+    files.make_folder(place)
     token, content = f"preflight-{secrets.token_hex(8)}", secrets.token_hex(16)
     files.write(place / token, content)
     try:
@@ -175,9 +175,10 @@ def issue(name: str, names: Sequence[str], *, email: str, server: str) -> None:
 
 
 def set_up(contents: Mapping[Path, str]) -> None:
-    """Put files in place that renewals need."""
+    """Put files in place that renewals need, and the folder that certbot writes answers into."""
+    files.make_folder(CHALLENGES)
     for path, content in contents.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(path.parent)
         files.write(path, content, mode=0o755 if path == HOOK else 0o644)
     if any(path == DROP_IN for path in contents):
         run(["systemctl", "daemon-reload"])

@@ -37,6 +37,14 @@ def sync_file_system(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(path: Path, *, mode: int = 0o755) -> None:
+    """Make a folder and those above it that are missing, whatever the umask. One that is there stays as it is."""
+    if not path.is_dir():
+        make_folder(path.parent, mode=mode)
+        path.mkdir(exist_ok=True)
+        path.chmod(mode)
+
+
 def write(path: Path, content: str, *, mode: int = 0o644, errors: str = "strict") -> None:
     """Write the whole of a file or nothing: a temporary name beside it, fsync, rename.
 

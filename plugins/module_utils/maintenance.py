@@ -61,7 +61,7 @@ def normal(addresses: Collection[str]) -> tuple[str, ...]:
 def begin(app: App, addresses: Collection[str]) -> None:
     """Whoever may pass can do so from the first moment on. Maintenance that goes on keeps its beginning."""
     before = read(app)
-    app.maintenance.mkdir(mode=0o755, exist_ok=True)
+    files.make_folder(app.maintenance)
     for address in addresses:
         files.write(app.maintenance / address, "")
     if before is None:

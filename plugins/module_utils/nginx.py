@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import grp
 import os
 import re
@@ -27,6 +28,7 @@ DROP_INS = Path("/etc/systemd/system/nginx.service.d")
 LOGS = Path("/var/log/nginx")
 #: Says that files were changed which the running nginx has not read. Gone after a boot, like the nginx that runs.
 UNREAD = Path("/run/nginx-configuration-unread")
+LOCK = Path("/run/nginx-site.lock")
 USER = "www-data"
 #: Files of names and hashed passwords: nobody but nginx may read them.
 USERS_SUFFIX = ".users"
@@ -62,6 +64,14 @@ def needs_reload(workers: Iterable[Process], *, gids: Iterable[int]) -> bool:
 
 
 # --- the host ---------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def lock() -> Iterator[None]:
+    """Let one run at a time change the configuration: what was tested as a whole goes live as the same whole."""
+    with LOCK.open("w", encoding="utf-8") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def installed() -> bool:
@@ -111,7 +121,7 @@ def apply(contents: Contents, *, below: Path = Path("/")) -> None:
         elif content.startswith("\0symbolic link to "):
             files.point(place, content.removeprefix("\0symbolic link to "))
         else:
-            place.parent.mkdir(parents=True, exist_ok=True)
+            files.make_folder(place.parent)
             files.write(place, content, mode=0o640 if place.suffix == USERS_SUFFIX else 0o644)
             if place.suffix == USERS_SUFFIX:
                 shutil.chown(place, group=USER)
@@ -234,14 +244,19 @@ def _worker(pid: int) -> Iterator[Process]:
             yield Process(pid, frozenset(map(int, line.split()[1:])), "shutting down" in title)
 
 
+def enable() -> None:
+    """Let nginx start at every boot."""
+    run(["systemctl", "enable", "nginx.service"])
+
+
 def start() -> None:
-    """Start nginx now and at every boot.
+    """Start nginx.
 
     :raises PhaseError: with nginx's own reason.
     """
     since = log_position()
     try:
-        run(["systemctl", "enable", "--now", "nginx.service"], timeout=120)
+        run(["systemctl", "start", "nginx.service"], timeout=120)
     except CommandError as error:
         lines = [*log_since(since), *journal()]
         raise PhaseError(f"nginx does not start: {_cause(lines)}", log=lines, log_title="log of nginx") from error

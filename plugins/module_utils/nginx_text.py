@@ -23,6 +23,7 @@ _COMPLAINT = re.compile(
     r"(?P<text>.*?)(?: in (?P<file>/\S+?):(?P<line>\d+))?$",
     flags=re.MULTILINE,
 )
+_ACCESS_LOG = re.compile(r"^\s*access_log (?P<path>/[^;\s$]+)", flags=re.MULTILINE)
 _NAME_CONFLICT = re.compile(r'conflicting server name "(?P<name>[^"]*)" on (?P<address>\S+), ignored')
 
 
@@ -88,6 +89,11 @@ def _has(features: Features, condition: str) -> bool:
 def certificates(content: str) -> set[str]:
     """Paths of the certificates and keys that a configuration names."""
     return {found["path"] for found in _CERTIFICATE.finditer(content)}
+
+
+def access_logs(content: str) -> set[str]:
+    """Paths of the access logs that a configuration names."""
+    return {found["path"] for found in _ACCESS_LOG.finditer(content)}
 
 
 def without_certificates(content: str, missing: set[str]) -> str:

@@ -18,6 +18,7 @@ description:
   - Waits until nginx works with the new configuration. When nginx does not take it (a port that another program holds),
     the old files are put back and nginx's own reason is told. So the mistake of one app never takes down another.
   - Files that an interrupted run left in place without nginx having read them are noticed by the next one.
+  - Access logs that the files name can be read by nginx and by members of the group C(adm) alone.
 options:
   files:
     description: Files of the configuration. All of them are tested together.
@@ -45,6 +46,11 @@ options:
         type: str
         choices: [present, absent]
         default: present
+  absent_logs:
+    description: Logs below C(/var/log/nginx) to delete, with what logrotate has put aside of them.
+    type: list
+    elements: path
+    default: []
   groups:
     description: Groups that nginx's workers have to be members of, so that they reach sockets and files of an app.
     type: list
@@ -103,16 +109,27 @@ action:
   returned: success
   type: str
   choices: ['', reloaded, started]
+enabled:
+  description: Whether nginx was made to start at boot.
+  returned: success
+  type: bool
+protected_logs:
+  description: Logs that everybody could have read.
+  returned: success
+  type: list
+  elements: str
+  sample: [/var/log/nginx/shop.access.log]
 """
 
 import base64
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.flask.plugins.module_utils import files, nginx, nginx_text, password_file
+from ansible_collections.baremetal.flask.plugins.module_utils import files, nginx, nginx_logs, nginx_text, password_file
 from ansible_collections.baremetal.flask.plugins.module_utils.command import run
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
@@ -130,6 +147,7 @@ ARGUMENTS = {
         "required_if": [("state", "present", ("content", "users"), True)],
         "mutually_exclusive": [("content", "users")],
     },
+    "absent_logs": {"type": "list", "elements": "path", "default": []},
     "groups": {"type": "list", "elements": "str", "default": []},
 }
 
@@ -138,18 +156,21 @@ def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
-        result = ensure(module.params["files"], groups=module.params["groups"], check_mode=module.check_mode)
+        # Nothing is written in check mode, a lock neither.
+        with contextlib.nullcontext() if module.check_mode else nginx.lock():
+            result = ensure(module.params, check_mode=module.check_mode)
     except PhaseError as error:
         module.fail_json(msg=error.message, log=error.log, log_title=error.log_title, advice=error.advice)
     module.exit_json(**result)
 
 
-def ensure(wanted: list[dict[str, Any]], *, groups: list[str], check_mode: bool) -> dict[str, Any]:
+def ensure(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     """Bring the host to what is wanted and tell what was done.
 
     :raises PhaseError: when nginx refuses the configuration; the host is then as it was.
     """
-    contents = desired(wanted, features=nginx.features())
+    contents, groups = desired(params["files"], features=nginx.features()), params["groups"]
+    unwanted = doomed_logs(params["absent_logs"])
     current = nginx.read(contents)
     changed = nginx.changes(current=current, desired=contents)
     absent_groups = nginx.missing_groups(groups)
@@ -161,17 +182,29 @@ def ensure(wanted: list[dict[str, Any]], *, groups: list[str], check_mode: bool)
         judge(changed)
     if absent_groups and not check_mode:
         nginx.join_groups(absent_groups)
+    exposed = nginx_logs.exposed(contents) if there else []
     action = pending(changed, groups=groups, serves=serves) if there else ""
+    enable = there and serves and nginx.unit_properties()["UnitFileState"] != "enabled"
     if there and not check_mode:
+        nginx_logs.protect(exposed)
         replace(changed, current=current, action=action)
+        if enable:
+            nginx.enable()
+    if not check_mode:
+        for log in unwanted:
+            log.unlink(missing_ok=True)
     return {
-        "changed": bool(changed or absent_groups or action),
+        "changed": bool(changed or absent_groups or action or enable or exposed or unwanted),
         "files": [str(path) for path in changed],
         "joined_groups": absent_groups,
         "tested": bool(there and changed),
         "action": action,
+        "enabled": enable,
+        "protected_logs": [str(log) for log in exposed],
         "diff": [difference(path, before=current[path], after=after) for path, after in changed.items()]
-        + [{"before": "", "after": f"{nginx.USER} joins the group {group}\n"} for group in absent_groups],
+        + [{"before": "", "after": f"{nginx.USER} joins the group {group}\n"} for group in absent_groups]
+        + [{"before": f"everybody may read {log}\n", "after": ""} for log in exposed if log.exists()]
+        + [{"before": f"{log}\n", "after": ""} for log in unwanted],
     }
 
 
@@ -192,6 +225,17 @@ def desired(wanted: list[dict[str, Any]], *, features: nginx_text.Features) -> d
         else:
             contents[path] = passwords(path, file["users"])
     return contents
+
+
+def doomed_logs(paths: list[str]) -> list[Path]:
+    """The logs that are there and shall not be.
+
+    :raises PhaseError: when a path is no log of nginx's.
+    """
+    for path in paths:
+        if Path(path).parent != nginx.LOGS:
+            raise PhaseError(f"{path} does not lie in {nginx.LOGS}")
+    return [log for path in paths for log in nginx_logs.with_rotated(Path(path))]
 
 
 def passwords(path: Path, encoded: str) -> str:
@@ -233,7 +277,7 @@ def pending(changed: nginx.Contents, *, groups: list[str], serves: bool) -> str:
     :param serves: whether nginx is needed: it is not started to serve less.
     """
     unit = nginx.unit_properties()
-    if unit["ActiveState"] not in ("active", "reloading") or unit["UnitFileState"] != "enabled":
+    if unit["ActiveState"] not in ("active", "reloading"):
         return "started" if serves else ""
     workers = nginx.workers(int(unit["MainPID"]))
     unread = any(path.is_relative_to(nginx.CONFIGURATION) for path in changed) or nginx.UNREAD.exists()

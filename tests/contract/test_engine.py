@@ -58,7 +58,7 @@ LAYERS = [
     ["backup_program"],
     # What one part of the host is like.
     ["systemd", "journal", "manifest", "lease", "maintenance", "nginx", "tls", "sqlite_file"],
-    ["acme", "account", "instances", "phase", "watching"],
+    ["nginx_logs", "acme", "account", "instances", "phase", "watching"],
     ["server", "mariadb", "postgresql_cluster"],
     # Parts of a phase.
     ["source", "finish", "undo", "virtualenv", "preparation", "readiness", "processes", "static_files", "jobs"],

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 
 import pytest
@@ -175,6 +176,18 @@ def test_other_errors_are_told_without_certbot_s_own_advice():
     output = "Saving debug log to /x\nAn unexpected error occurred:\nToo many certificates\nAsk for help\n"
     assert acme.cause(output) == "Too many certificates"
     assert acme.cause("Saving debug log to /x\n") == "certbot gave no reason"
+
+
+def test_certbot_and_nginx_find_the_folder_for_answers_whatever_the_umask(tmp_path, monkeypatch):
+    monkeypatch.setattr(acme, "CHALLENGES", tmp_path / "var/challenges")
+    before = os.umask(0o077)
+    try:
+        acme.set_up({tmp_path / "hook": "text"})
+        assert acme.unreachable([]) == []
+    finally:
+        os.umask(before)
+    made = ["var", "var/challenges", "var/challenges/.well-known", "var/challenges/.well-known/acme-challenge"]
+    assert {(tmp_path / name).stat().st_mode & 0o777 for name in made} == {0o755}
 
 
 @pytest.mark.parametrize(("days", "before"), [(90, 30), (45, 15), (6, 2), (1, 1)])

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from ansible_collections.baremetal.flask.plugins.module_utils import maintenance
@@ -34,6 +36,16 @@ def test_it_begins_goes_on_and_ends(app):
     maintenance.end(app)
     assert maintenance.read(app) is None
     assert list(app.maintenance.iterdir()) == []
+
+
+def test_the_web_server_may_look_whatever_the_umask(app):
+    before = os.umask(0o077)
+    try:
+        maintenance.begin(app, ["192.0.2.1"])
+    finally:
+        os.umask(before)
+    assert app.maintenance.stat().st_mode & 0o777 == 0o755
+    assert (app.maintenance / "on").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_file_that_a_person_made_counts(app):

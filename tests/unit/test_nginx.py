@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ansible_collections.baremetal.flask.plugins.module_utils import nginx, nginx_text
+from ansible_collections.baremetal.flask.plugins.module_utils import nginx, nginx_logs, nginx_text
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.modules import nginx_site
 
@@ -130,6 +131,49 @@ def test_versions_are_those_that_nginx_runs_with():
     )
 
 
+def test_logs_that_everybody_could_read_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(nginx, "LOGS", tmp_path)
+    content = "".join(f"access_log {tmp_path}/{name} json;\n" for name in ("private", "open", "missing"))
+    (tmp_path / "private").touch()
+    (tmp_path / "private").chmod(0o600)
+    (tmp_path / "open").touch()
+    (tmp_path / "open").chmod(0o644)
+    contents = {A: content + "access_log off;\naccess_log /srv/own.log;\naccess_log syslog:server=x;\n", B: None}
+    assert nginx_logs.exposed(contents) == [tmp_path / "missing", tmp_path / "open"]
+
+
+def test_log_goes_with_what_was_rotated_and_without_a_neighbour_s(tmp_path):
+    for name in (
+        "shop.access.log",
+        "shop.access.log.1",
+        "shop.access.log.2.gz",
+        "shop2.access.log",
+        "a-shop.access.log",
+    ):
+        (tmp_path / name).touch()
+    found = nginx_logs.with_rotated(tmp_path / "shop.access.log")
+    assert [path.name for path in found] == ["shop.access.log", "shop.access.log.1", "shop.access.log.2.gz"]
+
+
+@pytest.mark.parametrize("path", ["/var/log/syslog", "/var/log/nginx/../syslog", "/var/log/nginx"])
+def test_logs_of_others_are_not_removed(path):
+    with pytest.raises(PhaseError, match="does not lie in /var/log/nginx"):
+        nginx_site.doomed_logs([path])
+
+
+def test_folders_are_for_all_to_pass_whatever_the_umask(tmp_path):
+    before = os.umask(0o077)
+    try:
+        nginx.apply({tmp_path / "new/pages/shop.html": "text"})
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("new", "new/pages", "new/pages/shop.html")] == [
+        0o755,
+        0o755,
+        0o644,
+    ]
+
+
 def test_certificate_that_does_not_exist_yet_is_not_needed_for_a_test():
     text = "    ssl_certificate /a.pem;\n    ssl_certificate_key /a.pem;\n    ssl_certificate /b.pem;\n"
     assert nginx_text.certificates(text) == {"/a.pem", "/b.pem"}
@@ -184,6 +228,7 @@ def render(template: str, **changes) -> str:
         "__nginx_proxy_variable": "shop",
         "__nginx_proxy_password_file": "/etc/nginx/shop.users",
         "__nginx_proxy_pages": "/etc/nginx/pages/shop",
+        "__nginx_proxy_log": "/var/log/nginx/shop.access.log",
     }
     return environment.get_template(template).render(values | changes)
 
@@ -210,7 +255,7 @@ def test_site_answers_its_names_only_and_is_no_default(site):
 
 
 def test_no_request_that_may_have_run_is_sent_twice(site):
-    assert directives(site, "proxy_next_upstream") == ["error timeout"]
+    assert directives(site, "proxy_next_upstream") == ["error"]
     assert directives(site, "proxy_next_upstream_tries") == ["2"]
 
 
@@ -229,6 +274,14 @@ def test_app_is_told_the_address_of_the_client_and_nothing_that_the_client_claim
         "X-Forwarded-Protocol",
         "X-Forwarded-Ssl",
     }
+
+
+@pytest.mark.parametrize("variable", ["nginx_proxy_connection", "nginx_proxy_upgrade"])
+def test_only_a_websocket_may_take_a_connection_over(variable):
+    text = render("etc/nginx/conf.d/nginx_proxy.conf.j2")
+    (body,) = re.findall(rf"^map \$http_upgrade \${variable} \{{\n(.*?)^\}}", text, flags=re.MULTILINE | re.DOTALL)
+    assert [line.split()[0] for line in body.splitlines()] == ["default", '"~*^websocket$"']
+    assert directives(body, "default") == ['""']
 
 
 def test_settings_reach_the_site():

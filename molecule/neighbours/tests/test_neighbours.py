@@ -25,6 +25,7 @@ READERS = {
     "a file of data": "cat /var/lib/demo/migrations",
     "environment of its processes": "cat /proc/$(systemctl show --value -p MainPID 'demo.web.*')/environ",
     "package cache": "ls /var/cache/demo-build",
+    "what its visitors ask for": "cat /var/log/nginx/demo.access.log",
 }
 CONNECT = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
 SOCKET = "/srv/{}/current/run/web.sock"
@@ -183,6 +184,7 @@ def test_removing_takes_the_app_off_and_keeps_its_data(demo: App, demo2: App, na
     assert demo.traces() == {"units": set(), "unit files": set(), "socket folders": set()}
     assert demo.shell("ls -d /srv/demo /etc/nginx/sites-enabled/demo.conf /run/demo 2>/dev/null || true") == ""
     assert demo.shell("cat /var/lib/demo/instance/note.txt") == "written by demo"
+    assert demo.shell("cat /var/log/nginx/demo.access.log")
 
 
 def test_removing_again_changes_nothing(demo: App):
@@ -211,7 +213,7 @@ def test_removing_with_the_data_leaves_nothing(demo: App, demo2: App, namesake: 
     with undisturbed(demo2, fresh=True), undisturbed(namesake, fresh=True):
         demo.remove(data=True).check()
     left = demo.shell(
-        "find /srv /etc /var/lib /var/cache /run -xdev ! -path '/srv/git/*' "
+        "find /srv /etc /var/lib /var/cache /var/log /run -xdev ! -path '/srv/git/*' "
         "\\( -name demo -o -name 'demo.*' -o -name demo-build \\); "
         "getent passwd demo demo-build; getent group demo demo-build demo-proxy; true"
     )

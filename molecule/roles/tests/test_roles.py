@@ -17,6 +17,7 @@ from conftest import start_app
 
 REMOTE = {"debian_packages", "uv_install", "nginx_site"}
 SITES = "/etc/nginx/sites-enabled"
+OWNER_OF_LOG = "stat -c '%U:%G %a' /var/log/nginx/shop.access.log"
 PLAIN_SITE = "server {{\n    listen {port};\n    server_name {name};\n    return 200 {name};\n}}\n"
 
 
@@ -70,6 +71,7 @@ def test_first_run_installs_and_serves(bare, provision, client):
     assert sh(bare, "/opt/uv/bin/uv --version").startswith("uv 0.13.8")
     assert sh(bare, "stat -c %U:%a /opt/uv/bin/uv") == "root:755"
     assert sh(bare, "systemctl is-enabled nginx") == "enabled"
+    assert sh(bare, OWNER_OF_LOG) == "www-data:adm 640"
 
 
 def test_second_run_changes_nothing_with_four_remote_calls(bare, provision):
@@ -179,6 +181,18 @@ def test_post_is_never_sent_twice_and_get_once_more(client):
     assert counts["POST /drop"] == 1
 
 
+def test_request_that_takes_too_long_reaches_the_app_once(provision, client):
+    provision(nginx_proxy_read_timeout_seconds=2).check()
+    try:
+        began = time.monotonic()
+        assert client.request("shop.example.com", "/slow").status == 504
+        took = time.monotonic() - began
+    finally:
+        provision().check()
+    assert took < 3.5
+    assert client.request("shop.example.com").seen["counts"]["GET /slow"] == 1
+
+
 def test_upload_up_to_the_limit_arrives_and_a_larger_one_is_refused(client):
     body = bytes(20_000_000)
     assert client.request("shop.example.com", method="POST", body=body).seen["bytes"] == len(body)
@@ -189,6 +203,12 @@ def test_upload_up_to_the_limit_arrives_and_a_larger_one_is_refused(client):
 def test_websocket_handshake_and_what_follows_pass_both_ways(client):
     request = b"GET /upgrade HTTP/1.1\r\nHost: shop.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     assert client.raw(request + b"olleh\n", until=b"hello").startswith(b"HTTP/1.1 101")
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket2", "TLS/1.0"])
+def test_nothing_but_a_websocket_may_take_the_connection_over(client, protocol):
+    answer = client.request("shop.example.com", Upgrade=protocol, Connection="Upgrade, HTTP2-Settings")
+    assert not {"Upgrade", "Connection"} & set(answer.seen["headers"])
 
 
 def test_release_goes_live_without_nginx(bare, client):
@@ -280,6 +300,34 @@ def test_port_that_another_program_holds_puts_the_old_files_back(bare, configure
     assert configuration(bare) == before
 
 
+def test_one_run_at_a_time_claims_a_name(bare, configure):
+    """Two inventories that are provisioned at the same moment: each would pass the test of the configuration."""
+    claim = PLAIN_SITE.format(port=80, name="claimed.example.com")
+    sh(
+        bare,
+        "systemd-run --quiet --unit=lock-holder flock /run/nginx-site.lock sleep 300;"
+        "while flock --nonblock /run/nginx-site.lock true; do sleep 0.1; done",
+    )
+    runs = []
+    threads = [
+        threading.Thread(target=lambda path=path: runs.append(configure({path: claim})))
+        for path in (f"{SITES}/one.conf", f"{SITES}/two.conf")
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        sh(bare, "until [ $(grep --count -e '-> FLOCK' /proc/locks) -ge 2 ]; do sleep 0.1; done")
+        assert sh(bare, f"ls {SITES} | grep -c -e one.conf -e two.conf || true") == "0"
+    finally:
+        sh(bare, "systemctl stop lock-holder")
+        for thread in threads:
+            thread.join(60)
+    good, bad = sorted(runs, key=lambda run: run.rc)
+    assert good.rc == 0
+    assert failure(bad).startswith(f"the name claimed.example.com is served already by {SITES}/")
+    configure({f"{SITES}/one.conf": None, f"{SITES}/two.conf": None}).check()
+
+
 def test_group_that_does_not_exist_is_named(configure):
     assert failure(configure({}, groups=("nobody-has-it",))).startswith("nginx cannot join the group nobody-has-it")
 
@@ -291,6 +339,24 @@ def test_files_that_nginx_has_not_read_yet_are_read_by_the_next_run(bare, provis
     assert provision().check().changed == 1
     assert workers(bare) != running
     assert provision().check().changes() == []
+
+
+def test_nginx_that_would_not_start_at_boot_reads_its_files_all_the_same(bare, provision):
+    running = workers(bare)
+    sh(bare, "systemctl disable nginx 2>/dev/null")
+    provision(nginx_proxy_read_timeout_seconds=61).check()
+    assert workers(bare) != running
+    assert sh(bare, "systemctl is-enabled nginx") == "enabled"
+    provision().check()
+    assert provision().check().changes() == []
+
+
+def test_log_that_everybody_can_read_is_closed(bare, provision):
+    sh(bare, "chmod 644 /var/log/nginx/shop.access.log")
+    assert provision("--check").check().changed == 1
+    assert sh(bare, OWNER_OF_LOG) == "www-data:adm 644"
+    assert provision().check().changed == 1
+    assert sh(bare, OWNER_OF_LOG) == "www-data:adm 640"
 
 
 def test_workers_that_lack_a_new_group_are_replaced(bare, provision):
@@ -341,6 +407,8 @@ def test_everything_is_there_again_after_a_power_cut(bare, provision, client):
 
 def test_app_is_taken_off_by_its_name_alone_and_the_other_stays(bare, provision, client):
     start_app(bare, "blog")
+    # Also where somebody has turned it off at boot: what is removed is served no more.
+    sh(bare, "systemctl disable nginx 2>/dev/null")
     variables = {"nginx_proxy_server_names": [], "nginx_proxy_upstream": "", "nginx_proxy_groups": []}
     removal = {"nginx_proxy_state": "absent"} | variables
     assert provision("--check", "--diff", **removal).check().changed == 1
@@ -350,3 +418,8 @@ def test_app_is_taken_off_by_its_name_alone_and_the_other_stays(bare, provision,
     with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
         client.request("shop.example.com")
     assert provision(**removal).check().changes() == []
+    assert sh(bare, OWNER_OF_LOG) == "www-data:adm 640"
+    sh(bare, "touch /var/log/nginx/shop.access.log.2.gz /var/log/nginx/shop2.access.log")
+    assert provision(**removal, nginx_proxy_remove_data="shop").check().changed == 1
+    assert sh(bare, "cd /var/log/nginx && ls *.access.log*") == "blog.access.log\nshop2.access.log"
+    assert provision(**removal, nginx_proxy_remove_data="shop").check().changes() == []
