@@ -72,10 +72,18 @@ def test_words_and_dates_are_no_hash(name):
     assert not matches("nginx_proxy_hashed", name)
 
 
-def test_pictures_with_scripts_are_told_from_others():
-    assert matches("nginx_proxy_media_policy", "/media/a.SVG")
-    assert matches("nginx_proxy_media_policy", "/media/a.svgz")
-    assert not matches("nginx_proxy_media_policy", "/media/svg.png")
+@pytest.mark.parametrize(
+    "kind", ["image/png", "audio/ogg", "video/mp4", "text/plain; charset=utf-8", "application/pdf"]
+)
+def test_what_runs_no_scripts_needs_no_sandbox(kind):
+    assert matches("nginx_proxy_media_policy", kind)
+
+
+@pytest.mark.parametrize(
+    "kind", ["image/svg+xml", "application/rss+xml", "application/atom+xml", "text/html", "text/xml", "x/image/png"]
+)
+def test_everything_else_that_was_uploaded_is_shown_in_a_sandbox(kind):
+    assert not matches("nginx_proxy_media_policy", kind)
 
 
 def test_files_are_looked_for_in_the_releases_and_then_asked_of_the_app():
@@ -128,4 +136,4 @@ def test_a_page_needs_nothing_but_itself(page):
     assert "prefers-color-scheme: dark" in text
     assert re.search(r"<h1>.+</h1>\n<p>.+</p>", text)
     assert not re.search(r"""url\(|@import|<script|<link|src=|href="[^"/]|href="/[^"]""", text)
-    assert '<!--# echo var="nginx_proxy_request_id_shop" -->' in text
+    assert '<!--# echo var="page_request_id" -->' in text

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import ssl
 import time
@@ -18,6 +19,7 @@ from support.deployments import App
 PACKAGES = ("flask-sock==0.7.0", "h11==0.16.0", "simple-websocket==1.1.0", "wsproto==1.2.0")
 
 CODE = """\
+import os
 import time
 
 from flask import Flask, Response, request
@@ -30,7 +32,8 @@ sock = Sock(app)
 
 @app.get("/")
 def index():
-    return {{"code": CODE, "headers": dict(request.headers)}}
+    redirect = os.environ["SECURE_SSL_REDIRECT"]
+    return {{"code": CODE, "headers": dict(request.headers), "redirect": redirect}}
 
 
 @app.get("/healthz")
@@ -42,6 +45,13 @@ def healthz():
 @app.post("/small/upload")
 def upload():
     return {{"bytes": sum(len(part) for part in iter(lambda: request.stream.read(65536), b""))}}
+
+
+@app.post("/arrival")
+@app.post("/streamed/arrival")
+def arrival():
+    request.stream.read(1)
+    return {{"first": time.time(), "rest": len(request.stream.read())}}
 
 
 @app.get("/stream/<path:name>")
@@ -135,6 +145,18 @@ class Edge(App):
         """The certificate that is shown for a name (DER)."""
         with self.connect(name) as connection:
             return connection.getpeercert(binary_form=True)
+
+    def upload_in_halves(self, path: str, *, pause_seconds: float) -> tuple[float, dict]:
+        """Send half a body, and the other half after a pause; return when that was, and what the app answered."""
+        with self.connect() as connection:
+            head = f"POST {path} HTTP/1.1\r\nHost: {self.domain}\r\nContent-Length: 2000\r\nConnection: close\r\n\r\n"
+            connection.sendall(head.encode() + bytes(1000))
+            time.sleep(pause_seconds)
+            moment = time.time()
+            connection.sendall(bytes(1000))
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            return moment, json.loads(answer.read())
 
     def arrivals(self, path: str) -> list[float]:
         """When each event of a stream arrived, in seconds after the first."""

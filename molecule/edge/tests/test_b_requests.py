@@ -42,6 +42,7 @@ def options(edge):
         "nginx_proxy_locations": [
             {"path": "/stream/", "buffering": False, "read_timeout_seconds": 600},
             {"path": "/small/", "client_max_body_size": "1k"},
+            {"path": "/streamed/", "request_buffering": False},
         ],
         "nginx_proxy_hsts_seconds": 300,
         "nginx_proxy_response_headers": ["Permissions-Policy: camera=(), microphone=()"],
@@ -57,6 +58,15 @@ def test_large_upload_arrives_and_one_above_the_limit_of_a_path_does_not(edge):
     assert json.loads(edge.get("/upload", method="POST", body=body).body) == {"bytes": len(body)}
     assert edge.get("/small/upload", method="POST", body=bytes(1025)).status == 413
     assert edge.get("/small/upload", method="POST", body=bytes(1024)).status == 200
+
+
+@pytest.mark.usefixtures("options")
+def test_app_sees_a_body_while_it_arrives_where_it_wants_to(edge):
+    moment, seen = edge.upload_in_halves("/streamed/arrival", pause_seconds=1.5)
+    assert seen["first"] < moment - 1
+    assert seen["rest"] == 1999
+    moment, seen = edge.upload_in_halves("/arrival", pause_seconds=1.5)
+    assert seen["first"] >= moment, "a slow upload occupied a worker"
 
 
 @pytest.mark.parametrize("path", ["/stream/by-path", "/plain/asks"])
@@ -194,10 +204,11 @@ def test_trusted_proxy_tells_who_the_client_is(edge):
 
 @pytest.mark.usefixtures("staging")
 def test_limits_hold_for_each_client(edge):
-    one = CREDENTIALS | {"X-Forwarded-For": "198.51.100.20"}
-    statuses = [edge.get("/", headers=one).status for _ in range(30)]
-    assert 200 in statuses
-    assert 429 in statuses
+    one = CREDENTIALS | {"X-Forwarded-For": "198.51.100.20", "X-Request-ID": "from-the-front-2"}
+    answers = {answer.status: answer for answer in (edge.get("/", headers=one) for _ in range(30))}
+    assert answers.keys() == {200, 429}
+    assert b"<h1>Too many requests</h1>" in answers[429].body
+    assert b"<code>from-the-front-2</code>" in answers[429].body, "the page names another request than the log"
     assert edge.get("/", headers=CREDENTIALS | {"X-Forwarded-For": "198.51.100.21"}).status == 200
     at_once = []
     other = CREDENTIALS | {"X-Forwarded-For": "198.51.100.22"}
