@@ -27,6 +27,7 @@ from ansible.module_utils.common.validation import (
 )
 
 from ansible_collections.baremetal.flask.plugins.module_utils import envfile, urls
+from ansible_collections.baremetal.flask.plugins.plugin_utils import variable_relations
 
 Options = Mapping[str, Mapping[str, Any]]
 
@@ -65,8 +66,8 @@ class Specification:
         every item of a list, or every key of a dictionary has to match), ``values`` (another one for the values of a
         dictionary), ``minimum``, ``maximum``, ``filled`` (it must
         not be empty), ``expected`` (the words for the user), ``when`` (values of other variables with which the rule
-        applies), ``environment`` (it holds environment variables; their values are never shown), and ``url`` (it is the
-        URL of a service; it is never shown).
+        applies), ``environment`` (it holds environment variables; their values are never shown), ``url`` (it is the
+        URL of a service; it is never shown), and what :mod:`variable_relations` looks at.
     :param neighbours: names of the other roles beside it.
     """
 
@@ -154,6 +155,8 @@ def misvalued(specification: Specification, name: str, values: Mapping[str, Any]
         found = _check_rule(name, value, rule) or _check_certificate(name, value, rule, values)
         if rule.get("url"):
             return found
+        if not found:
+            return [Problem(name, fault) for fault in variable_relations.faults(name, rule, values)]
     # Of a plain dictionary only names are shown.
     if option.get("no_log") and (not isinstance(value, Mapping) or option.get("options")):
         wanted = (rule or {}).get("expected") or describe(option)

@@ -223,9 +223,10 @@ def test_rules_and_renamed_variables_name_variables_that_exist(role):
         assert not new or new in known
     for rule in specification.rules.values():
         kinds = {"pattern", "values", "minimum", "maximum", "filled", "environment", "url", "certificate"}
-        assert set(rule) <= kinds | {"expected", "when"}
-        assert rule["expected"]
-        assert set(rule.get("when", {})) <= set(known)
+        relations = {"needs", "apart_from", "folder"}
+        assert set(rule) <= kinds | relations | {"expected", "when"}
+        assert rule.get("expected") or not kinds & set(rule)
+        assert {*rule.get("when", {}), *rule.get("needs", []), *rule.get("apart_from", [])} <= set(known)
         re.compile(rule.get("pattern", ""))
 
 

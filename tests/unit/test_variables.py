@@ -193,6 +193,40 @@ def test_rule_applies_only_with_certain_values_of_other_variables():
 
 
 @pytest.mark.parametrize(
+    ("values", "problems"),
+    [
+        ({}, []),
+        ({"web_site_hosts": ["www.example.com", "example.org"]}, []),
+        (
+            {"web_site_hosts": ["WWW.Example.com", "example.com"]},
+            ['has "example.com", which stands in web_site_name as well: take it out of one of them'],
+        ),
+        ({"web_site_hosts": ["a.example.com", "A.example.com"]}, ['has "a.example.com" twice']),
+    ],
+)
+def test_host_name_stands_in_one_place(values, problems):
+    spec = specification(rules={"web_site_hosts": {"apart_from": ["web_site_name"]}})
+    given = {"web_site_hosts": [], "web_site_name": "Example.com"} | values
+    assert [each.message for each in variables.misvalued(spec, "web_site_hosts", given)] == problems
+
+
+def test_variable_that_needs_another_is_told_without_its_value():
+    spec = specification(rules={"web_site_token": {"needs": ["web_site_name"], "expected": "x"}})
+    (problem,) = variables.misvalued(spec, "web_site_token", {"web_site_token": 123456})
+    assert problem.message == "needs web_site_name, which is not set"
+    assert variables.misvalued(spec, "web_site_token", {"web_site_token": 123456, "web_site_name": "a"}) == []
+    assert variables.misvalued(spec, "web_site_token", {"web_site_token": 0}) == []
+
+
+def test_folder_on_the_controller_has_to_be_there(tmp_path):
+    rules = {"web_site_name": {"folder": True}}
+    assert misvalued("web_site_name", str(tmp_path), rules=rules) == []
+    assert misvalued("web_site_name", "", rules=rules) == []
+    (problem,) = misvalued("web_site_name", f"{tmp_path}/missing", rules=rules)
+    assert problem.endswith('missing", which is no folder on this machine')
+
+
+@pytest.mark.parametrize(
     ("description", "sentence"),
     [
         ("One. Two.", "One"),
