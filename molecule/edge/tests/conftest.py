@@ -21,6 +21,8 @@ from testbed import Host
 __all__ = ["new_app", "pytest_runtest_makereport"]
 
 MAIN, ALIAS, STRAY = "edge.example.com", "www.edge.example.com", "stray.example.com"
+#: Names under which the app is served as well.
+OTHERS = ["alias.example.net", f"*.{MAIN}"]
 DIRECTORY = "https://localhost:14000/dir"
 TRUSTED = "/usr/local/share/ca-certificates"
 # Where the authority's own resolver is told that a name has no address.
@@ -76,11 +78,22 @@ def edge(new_app: Callable[..., App], machine: Host) -> Edge:
         [machine],
         flask_app_health_seconds=20,
         flask_app_watch_seconds=0.5,
+        flask_app_domain_aliases=OTHERS,
         flask_app_domain_redirects=[ALIAS],
     )
+    return with_https(plain, versions=(1, 2))
+
+
+@pytest.fixture(scope="session")
+def neighbour(new_app: Callable[..., App], machine: Host) -> Edge:
+    """Another app on the same host; nothing is provisioned yet."""
+    return with_https(new_app("neighbour", [machine], flask_app_watch_seconds=0.5), versions=(1,))
+
+
+def with_https(plain: App, *, versions: tuple[int, ...]) -> Edge:
     del plain.variables["flask_app_scheme"]
     app = Edge(**vars(plain))
-    app.publish([commit(number) for number in (1, 2)])
+    app.publish([commit(number) for number in versions])
     return app
 
 
