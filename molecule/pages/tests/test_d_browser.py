@@ -36,13 +36,24 @@ def browser(bed: Bed) -> Iterator[Host]:
         host.down()
 
 
-def picture(browser: Host, app, name: str, path: str, *, size: tuple[int, int], dark: bool) -> tuple[int, int, int]:
+#: A page that sends too large a file as soon as it is opened, as a person would.
+UPLOAD = """\
+<form method="post" action="http://{domain}/echo" enctype="multipart/form-data"><textarea name="a"></textarea></form>
+<script>
+document.querySelector("textarea").value = "x".repeat(1500000)
+document.forms[0].submit()
+</script>
+"""
+
+
+def picture(browser: Host, app, name: str, address: str, *, size: tuple[int, int], dark: bool) -> tuple[int, int, int]:
     """Take a picture of a page, keep it, and return the colour of its first pixel: the page's background."""
     words = [
         *("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
         *("--hide-scrollbars", f"--blink-settings=preferredColorScheme={0 if dark else 1}"),
         *(f"--window-size={size[0]},{size[1]}", f"--host-resolver-rules=MAP {app.domain} {app.machine.address}"),
-        *("--screenshot=/tmp/page.png", f"http://{app.domain}{path}"),
+        # For this long, pages may lead to others.
+        *("--virtual-time-budget=5000", "--screenshot=/tmp/page.png", address),
     ]
     browser.run(["rm", "-f", "/tmp/page.png"])
     browser.run(["timeout", "60", *words])
@@ -68,22 +79,30 @@ def first_pixel(png: bytes) -> tuple[int, int, int]:
 
 @pytest.mark.by_turns
 def test_pages_are_light_and_dark_on_wide_and_narrow_screens(shop, browser):
+    site = f"http://{shop.domain}"
+    seen = {}
+
+    def look(name: str, address: str) -> None:
+        size = NARROW if "narrow" in name else WIDE
+        seen[name] = picture(browser, shop, name, address, size=size, dark="dark" in name)
+
+    browser.run(["sh", "-c", "cat > /tmp/upload.html"], stdin=UPLOAD.format(domain=shop.domain))
+    look("413-light", "file:///tmp/upload.html")
+    look("504-dark", f"{site}/slow?seconds=3")
     shop.shell("systemctl stop 'shop.web.*'")
     try:
-        seen = {
-            "502-light": picture(browser, shop, "502-light", "/", size=WIDE, dark=False),
-            "502-dark-narrow": picture(browser, shop, "502-dark-narrow", "/", size=NARROW, dark=True),
-            "404-light-narrow": picture(
-                browser, shop, "404-light-narrow", "/.nginx_proxy/502.html", size=NARROW, dark=False
-            ),
-        }
+        look("502-light", f"{site}/")
+        look("502-dark-narrow", f"{site}/")
+        look("404-light-narrow", f"{site}/.nginx_proxy/502.html")
         shop.shell("mkdir -p /srv/shop/maintenance; touch /srv/shop/maintenance/on")
-        seen["maintenance-dark"] = picture(browser, shop, "maintenance-dark", "/", size=WIDE, dark=True)
+        look("maintenance-dark", f"{site}/")
     finally:
         shop.shell("rm -f /srv/shop/maintenance/on")
         shop.shell("systemctl restart shop")
     for name, colour in seen.items():
         assert (max(colour) < 60) if "dark" in name else (min(colour) > 200), f"{name}: {colour}"
     lines = map(json.loads, shop.shell("cat /var/log/nginx/shop.access.log").splitlines())
-    asked = {line["uri"] for line in lines if "HeadlessChrome" in line["user_agent"]}
-    assert asked <= {"/", "/.nginx_proxy/502.html", "/favicon.ico"}, "a page wants something from elsewhere"
+    asked = {(line["uri"], line["status"]) for line in lines if "HeadlessChrome" in line["user_agent"]}
+    wanted = {("/echo", 413), ("/slow?seconds=3", 504), ("/", 502), ("/.nginx_proxy/502.html", 404), ("/", 503)}
+    assert wanted <= asked, "a page was never shown"
+    assert {uri for uri, _status in asked - wanted} <= {"/favicon.ico"}, "a page wants something from elsewhere"
