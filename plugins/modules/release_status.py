@@ -58,6 +58,19 @@ status:
         - Of each unit C(unit), C(state), C(restarts), C(memory_mb) and C(live), whether it is of the live release.
       type: list
       elements: dict
+    requests:
+      description:
+        - What the web server's log tells of the last C(seconds); their C(count), how many there were C(per_second), the
+          share of them that ended in a status of 500 and above (C(error_percent)), and the time in which the app has
+          answered 95 of 100 of those that it was asked (C(p95_seconds)). The last two are null where there were none.
+        - Null where there is no log.
+      type: dict
+    certificate:
+      description:
+        - The site's certificate with its C(issuer) (V(self-signed) for one that no authority signed), when it C(ends),
+          whether certbot renews it (C(renewed)) and whether it C(ends_soon), which it does not while renewals succeed.
+        - Null where the site has none.
+      type: dict
     database:
       description:
         - C(kind) of the app's database, C(size_mb), null when it is not known, and C(replication), who copies it from
@@ -89,6 +102,8 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.baremetal.flask.plugins.module_utils import (
+    access_log,
+    acme,
     backup,
     files,
     health,
@@ -98,13 +113,17 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     lease,
     maintenance,
     manifest,
+    nginx,
     phase,
     sqlite_file,
     systemd,
+    tls,
     watching,
 )
 
 OPTIONS = {**health.OPTIONS, "attempts": {"type": "int", "default": 10}, "database": {"type": "dict", "default": {}}}
+#: One that is renewed never has less left than this.
+_ENDS_SOON_DAYS = 14
 #: Steps on the way that are no attempt of their own.
 _STEPS = (history.BUILT, history.RELEASE_PHASE)
 
@@ -115,6 +134,8 @@ _NOTHING: dict[str, Any] = {
     "maintenance": None,
     "health": "not provisioned",
     "instances": [],
+    "requests": None,
+    "certificate": None,
     "database": {"kind": "", "size_mb": None, "replication": ""},
     "jobs": [],
     "disk_mb": 0,
@@ -138,6 +159,8 @@ def work(this: phase.Phase) -> dict:
             "maintenance": asdict(closed) if (closed := maintenance.read(app)) else None,
             "health": _health(this) if live else "nothing is live",
             "instances": _instances(this),
+            "requests": access_log.recent(nginx.LOGS / f"{app.name}.access.log", now=time.time()),
+            "certificate": _certificate(app.name),
             "database": _database(this),
             "jobs": [jobs.status(live, name) for name in live.timers()] if live else [],
             "disk_mb": sum(files.size_bytes(folder) for folder in (app.root, app.data) if folder.is_dir()) >> 20,
@@ -168,6 +191,21 @@ def _database(this: phase.Phase) -> dict:
         "kind": given.get("kind", ""),
         "size_mb": round(size / (1 << 20), 2) if size else None,
         "replication": given.get("replication") or "",
+    }
+
+
+def _certificate(name: str) -> dict | None:
+    path = tls.path_of(name)
+    facts = tls.read(path)
+    if not facts:
+        return None
+    # One that lasts no longer than six days is renewed when it has two left.
+    soon = facts.ends_within(_ENDS_SOON_DAYS * tls.DAY) and facts.ends_within(tls.lifetime_days(path) * tls.DAY / 6)
+    return {
+        "issuer": "self-signed" if facts.self_signed else facts.issuer,
+        "ends": facts.ends,
+        "ends_soon": soon,
+        "renewed": acme.is_renewed(name),
     }
 
 

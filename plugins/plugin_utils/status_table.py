@@ -60,6 +60,10 @@ def _notes(status: Mapping[str, Any]) -> list[str]:
     if database.get("kind") and database.get("size_mb") is not None:
         copied = f", copied by {database['replication']}" if database.get("replication") else ""
         notes.append(f"database {database['kind']}, {database['size_mb']} MB{copied}")
+    if requests := status.get("requests"):
+        notes.append(_requests(requests))
+    if certificate := status.get("certificate"):
+        notes.append(_certificate(certificate))
     if status.get("held"):
         notes.append(f"{status['held']} rolled back: site.yml stays on this release until deploy.yml moves it forward")
     if closed := status.get("maintenance"):
@@ -70,6 +74,30 @@ def _notes(status: Mapping[str, Any]) -> list[str]:
         notes.append(f"locked: {status['lock']}")
     notes += _backups(status.get("backups") or {})
     return notes
+
+
+def _requests(told: Mapping[str, Any]) -> str:
+    line = f"{told['per_second']} requests/s in the last {_span(told['seconds'])}"
+    if not told["count"]:
+        return line
+    line += f", {told['error_percent']} % failed (500 and above)"
+    return line + (f", 95 % answered within {told['p95_seconds']} s" if told["p95_seconds"] is not None else "")
+
+
+def _span(seconds: int) -> str:
+    return f"{seconds // 60} minutes" if seconds >= 120 else f"{seconds} seconds"
+
+
+def _certificate(told: Mapping[str, Any]) -> str:
+    if not told["ends_soon"]:
+        return f"certificate {told['issuer']}, until {_clock(told['ends'])}"
+    ended = "HAS ENDED" if told["ends"] < time.time() else "ENDS SOON"
+    advice = "put a newer one into tls_certificate_chain, and run provision.yml"
+    if told["renewed"]:
+        advice = "its renewals fail, see journalctl -u certbot.service"
+    elif told["issuer"] == "self-signed":
+        advice = "run provision.yml, which makes a new one"
+    return f"certificate {told['issuer']} {ended}, {_clock(told['ends'])}: {advice}"
 
 
 def _backups(told: Mapping[str, Any]) -> list[str]:

@@ -38,6 +38,7 @@ LAYERS = [
         "urls",
         "nginx_text",
         "password_file",
+        "access_log",
     ],
     ["procfile", "ports", "wsgi", "as_user", "backup_names", "sqlite_dump"],
     ["formation", "servers", "tables"],

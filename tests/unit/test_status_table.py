@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from ansible_collections.baremetal.flask.plugins.plugin_utils import status_table
 
 AT = time.mktime((2026, 11, 20, 10, 2, 0, 0, 0, -1))
@@ -53,6 +55,10 @@ EMPTY = {
     "lock": "",
     "attempts": [],
 }
+
+
+def clock(seconds):
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def test_host_that_is_well():
@@ -114,6 +120,48 @@ def test_maintenance_is_told_with_those_who_may_pass():
         "shop-1: maintenance is on since 2026-11-20 10:02: visitors see the maintenance page; "
         "192.0.2.7 may see the app",
     ]
+
+
+REQUESTS = {"seconds": 300, "count": 3730, "per_second": 12.43, "error_percent": 0.29, "p95_seconds": 0.182}
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({}, "12.43 requests/s in the last 5 minutes, 0.29 % failed (500 and above), 95 % answered within 0.182 s"),
+        ({"p95_seconds": None}, "12.43 requests/s in the last 5 minutes, 0.29 % failed (500 and above)"),
+        (
+            {"count": 0, "per_second": 0.0, "error_percent": None, "p95_seconds": None},
+            "0.0 requests/s in the last 5 minutes",
+        ),
+        (
+            {"seconds": 41, "per_second": 729.27},
+            "729.27 requests/s in the last 41 seconds, 0.29 % failed (500 and above), 95 % answered within 0.182 s",
+        ),
+    ],
+)
+def test_requests_of_the_last_minutes_are_told(changed, line):
+    assert status_table.lines({"shop-1": {**EMPTY, "requests": {**REQUESTS, **changed}}})[2:] == [f"shop-1: {line}"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"ends": AT}, "certificate self-signed, until 2026-11-20 10:02"),
+        (
+            {"ends": 4e9, "issuer": "CN=R3", "ends_soon": True, "renewed": True},
+            f"certificate CN=R3 ENDS SOON, {clock(4e9)}: its renewals fail, see journalctl -u certbot.service",
+        ),
+        (
+            {"ends": 1e9, "issuer": "CN=R3", "ends_soon": True},
+            f"certificate CN=R3 HAS ENDED, {clock(1e9)}: "
+            "put a newer one into tls_certificate_chain, and run provision.yml",
+        ),
+    ],
+)
+def test_certificate_is_told_and_what_to_do_before_it_ends(changed, line):
+    certificate = {"issuer": "self-signed", "ends": AT, "ends_soon": False, "renewed": False, **changed}
+    assert status_table.lines({"shop-1": {**EMPTY, "certificate": certificate}})[2:] == [f"shop-1: {line}"]
 
 
 def test_no_host_is_only_a_head():

@@ -70,6 +70,11 @@ def framed():
     return Response("x", headers={{"X-Frame-Options": "DENY"}})
 
 
+@app.get("/broken")
+def broken():
+    return "broken", 500
+
+
 @app.get("/wait")
 def wait():
     time.sleep(1)
