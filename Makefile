@@ -41,9 +41,9 @@ hosts: setup ## Boot the test hosts, to run molecule/*/tests with pytest again a
 hosts-down: ## Destroy the test hosts
 	@python3 tests/testbed down --all
 
-bench: $(VENV) setup-newest ## Compare deploys with a bare shell script and with the usual playbook (ROUNDS=3)
+bench: $(VENV) setup-newest ## Compare deploys and requests with what else there is (ROUNDS=3, ONLY=deploys|requests)
 	@.venv/bin/python tests/testbed install
-	@.venv/bin/python tests/bench --rounds $(or $(ROUNDS),3)
+	@.venv/bin/python tests/bench --rounds $(or $(ROUNDS),3) $(if $(ONLY),--only $(ONLY))
 
 demo: $(VENV) ## Boot a machine and deploy the example app to it
 	@.venv/bin/python tests/testbed/demo.py up

@@ -5,8 +5,9 @@
 
 Boots one Debian host, and lets the three take turns on it in every scenario, so that a machine that is now fast and
 now slow is so for all of them. The load client asks nginx on the host meanwhile, in the way of a user: a deploy is
-live when that client gets the first answer of the wanted code, whatever the contender itself says. Times in seconds
-belong to the machine; the ratios travel.
+live when that client gets the first answer of the wanted code, whatever the contender itself says. After that, wrk asks
+this project's web server, nginx as Debian sets it up, and gunicorn alone. Times in seconds belong to the machine; the
+ratios travel.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if not __package__:  # called by its folder's name, as the Makefile and people d
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from apps import repos
-from bench import report
+from bench import report, throughput
 from bench.contenders import Contender, ContenderError, Done, Floor, Project, Usual
 from testbed import Bed, Host, TestbedError, engine
 
@@ -88,6 +89,7 @@ def commits(rounds: int) -> list[repos.Commit]:
         for step in steps(number):
             files = repos.probe_files(step.version, dependency=step.dependency)
             files["requirements.txt"] += f"{GUNICORN}\n"
+            files |= throughput.FILES
             made[step.version] = repos.Commit(files=files, message=f"Version {step.version}", tag=step.ref)
     return [made[version] for version in sorted(made)]
 
@@ -232,43 +234,65 @@ def machine() -> dict[str, object]:
     }
 
 
-def show(samples: Sequence[report.Sample]) -> None:
-    """Print the table."""
-    print(f"\n{report.table(samples)}\n\nWhere this project's time goes, code-only (medians):")
-    print(report.phases(samples, CODE))
-    print("\nUntil live: from the start of the command to the first answer of the new code that a user got. Whole")
-    print("command: with the watch and the drain too. Median (lowest–highest); ratios are taken within each turn.\n")
-    print("\n".join(report.verdicts(samples)), flush=True)
+def show(samples: Sequence[report.Sample], bursts: Sequence[throughput.Burst]) -> None:
+    """Print the tables."""
+    if samples:
+        print(f"\n{report.table(samples)}\n\nWhere this project's time goes, code-only (medians):")
+        print(report.phases(samples, CODE))
+        print("\nUntil live: from the start of the command to the first answer of the new code that a user got. Whole")
+        print("command: with the watch and the drain too. Median (lowest–highest); ratios are those of each turn.\n")
+        print("\n".join(report.verdicts(samples)))
+    if bursts:
+        print(f"\n{throughput.table(bursts)}\n\nwrk, web server and app share the machine's cores.", flush=True)
 
 
-def compare(bed: Bed, *, rounds: int, minutes: float) -> Iterator[report.Sample]:
+def compare(contenders: Sequence[Contender], origin: Origin, *, rounds: int, minutes: float) -> Iterator[report.Sample]:
     """Run the rounds, telling how it goes; no new round is begun that would end after ``minutes``."""
     began = time.monotonic()
-    print(f"booting a Debian {DEBIAN} host and installing what all three need …", flush=True)
-    host = bed.up(HOST, debian=DEBIAN)
+    for number in range(1, rounds + 1):
+        started = time.monotonic()
+        for sample in run_round(number, contenders, origin):
+            failed = "" if sample.failed is None else f", {sample.failed} of {sample.requests} requests failed"
+            print(
+                f"[{time.monotonic() - began:4.0f} s] round {number}/{rounds}  {sample.scenario:<18} "
+                f"{report.TITLES[sample.contender]:<18} {sample.measured():6.2f} s{failed}",
+                flush=True,
+            )
+            yield sample
+        now = time.monotonic()
+        if number < rounds and now - began + (now - started) > minutes * 60:
+            print(f"the time is up after {number} of {rounds} rounds", flush=True)
+            break
+
+
+@contextmanager
+def race(host: Host, *, rounds: int) -> Iterator[tuple[Sequence[Contender], Origin]]:
+    """The contenders with all that they need on the host."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         contenders = [kind(host, Path(folder)) for kind in (Floor, Project, Usual)]
-        origin = prepare(host, contenders, rounds)
-        for number in range(1, rounds + 1):
-            started = time.monotonic()
-            for sample in run_round(number, contenders, origin):
-                failed = "" if sample.failed is None else f", {sample.failed} of {sample.requests} requests failed"
-                print(
-                    f"[{time.monotonic() - began:4.0f} s] round {number}/{rounds}  {sample.scenario:<18} "
-                    f"{report.TITLES[sample.contender]:<18} {sample.measured():6.2f} s{failed}",
-                    flush=True,
-                )
-                yield sample
-            now = time.monotonic()
-            if number < rounds and now - began + (now - started) > minutes * 60:
-                print(f"the time is up after {number} of {rounds} rounds", flush=True)
-                break
+        yield contenders, prepare(host, contenders, rounds)
+
+
+def ask_web_servers(contenders: Sequence[Contender], origin: Origin) -> Iterator[throughput.Burst]:
+    """Let wrk ask, telling how it goes."""
+    project = next(contender for contender in contenders if isinstance(contender, Project))
+    step = steps(1)[0]
+    origin.push(step)
+    throughput.prepare(project.host, project, step.ref)
+    for burst in throughput.run(project.host, project):
+        print(
+            f"turn {burst.turn}/{throughput.TURNS}  {burst.scenario:<18} {throughput.TITLES[burst.contender]:<18} "
+            f"{burst.per_second:8.0f} requests/s",
+            flush=True,
+        )
+        yield burst
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default %(default)s)")
     parser.add_argument("--minutes", type=float, default=10, help="no further round when it would end after these")
+    parser.add_argument("--only", choices=["deploys", "requests"], help="leave the other half out")
     parser.add_argument("--bed", default="bench", help="the test bed to boot the host in (default %(default)s)")
     parser.add_argument("--keep", action="store_true", help="leave the host running at the end")
     arguments = parser.parse_args()
@@ -291,19 +315,25 @@ def main() -> int:
     if about["load_average"][0] > 1:
         print(f"other programs run here (load {about['load_average'][0]}): do not quote these figures")
     samples: list[report.Sample] = []
+    bursts: list[throughput.Burst] = []
     try:
-        for sample in compare(bed, rounds=arguments.rounds, minutes=arguments.minutes):
-            samples.append(sample)
+        print(f"booting a Debian {DEBIAN} host and installing what all need …", flush=True)
+        with race(bed.up(HOST, debian=DEBIAN), rounds=arguments.rounds) as (contenders, origin):
+            if arguments.only != "requests":
+                samples.extend(compare(contenders, origin, rounds=arguments.rounds, minutes=arguments.minutes))
+            if arguments.only != "deploys":
+                bursts.extend(ask_web_servers(contenders, origin))
     except (ContenderError, TestbedError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     finally:
         if not arguments.keep:
             bed.down()
-        if samples:
-            show(samples)
+        if samples or bursts:
+            show(samples, bursts)
             RESULT.parent.mkdir(exist_ok=True)
-            RESULT.write_text(json.dumps(report.as_json(samples, machine=about, debian=DEBIAN), indent=1) + "\n")
+            found = report.as_json(samples, machine=about, debian=DEBIAN, requests=throughput.as_json(bursts))
+            RESULT.write_text(json.dumps(found, indent=1) + "\n")
             print(f"\nall samples: {RESULT.relative_to(PROJECT)}")
     return 0
 

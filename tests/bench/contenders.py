@@ -151,13 +151,14 @@ class Project(_Playbooks):
     key, title = "ours", "this project"
     config = PROJECT / "ansible.cfg"
 
-    def prepare(self, app: str) -> None:
+    def prepare(self, app: str, **more: object) -> None:
         variables = {
             "flask_app_name": app,
             "flask_app_repository": REPOSITORY,
             "flask_app_domain": self.domain(app),
             "flask_app_scheme": "http",  # as the others
             "flask_app_env": ENVIRONMENT,
+            **more,
         }
         inventory = self._inventory(app, variables)
         run = run_playbook("playbooks/provision.yml", inventory=inventory, debian=self.host.debian)

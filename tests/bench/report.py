@@ -98,7 +98,7 @@ def table(samples: Sequence[Sample]) -> str:
         rows.append(["", "remote calls", *map(_calls, groups.values())])
         rows.append(["", "failed requests", *map(_failures, groups.values())])
         rows.append([])
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _times(group: Sequence[Sample]) -> str:
@@ -126,7 +126,8 @@ def _failures(group: Sequence[Sample]) -> str:
     return f"{sum(sample.failed for sample in counted)} of {sum(sample.requests for sample in counted)}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of up to five cells as columns."""
     widths = [max((len(row[column]) for row in rows if len(row) > column), default=0) for column in range(5)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in rows]
     return "\n".join(lines).rstrip()

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from bench import report
+from bench import report, throughput
 from bench.__main__ import DEPENDENCY, ROLLBACK, UNCHANGED, commits, steps
-from bench.contenders import split_time
+from bench.contenders import ContenderError, split_time
 
 
 def sample(contender, seconds, *, turn=1, scenario="code-only", live=True, calls=3, failed=0):
@@ -103,3 +103,73 @@ def test_a_run_is_split_into_the_way_to_the_host_and_the_work_there():
         "between tasks": 0.5,
         "ansible ends": 0.25,
     }
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+# As wrk 4.1 prints it.
+WRK = """\
+Running 3s test @ http://127.0.0.1:80/static/small.css
+  1 threads and 16 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency   635.91us    0.89ms  12.92ms   93.69%
+    Req/Sec    24.11k     1.05k   26.62k    76.67%
+  Latency Distribution
+     50%  250.00us
+     75%  491.00us
+     90%  700.00us
+     99%    5.80ms
+  72012 requests in 3.00s, 95.38MB read
+Requests/sec:  23991.53
+Transfer/sec:     31.78MB
+"""
+
+
+def burst(contender, per_second, *, turn=1, scenario=throughput.DYNAMIC, failed=0):
+    return throughput.Burst(scenario, contender, turn, per_second, 0.005, failed)
+
+
+@pytest.mark.parametrize(
+    ("printed", "figures"),
+    [
+        (WRK, (23991.53, 0.0058, 0)),
+        (WRK.replace("5.80ms", "901.00us"), (23991.53, 0.000901, 0)),
+        (WRK.replace("5.80ms", "1.24s"), (23991.53, 1.24, 0)),
+        (WRK.replace("Requests/sec", "  Non-2xx or 3xx responses: 12\nRequests/sec"), (23991.53, 0.0058, 12)),
+        (
+            WRK.replace("Requests/sec", "  Socket errors: connect 1, read 20, write 0, timeout 3\nRequests/sec"),
+            (23991.53, 0.0058, 24),
+        ),
+    ],
+)
+def test_figures_of_wrk(printed, figures):
+    assert throughput.parse(printed) == pytest.approx(figures)
+
+
+def test_wrk_that_reached_nobody_is_an_error():
+    with pytest.raises(ContenderError, match="unable to connect"):
+        throughput.parse("unable to connect to 127.0.0.1:8081 Connection refused\n")
+
+
+def test_requests_are_compared_within_a_turn():
+    slow = [burst("ours", 100, turn=2), burst("default", 200, turn=2)]
+    bursts = [burst("ours", 1000), burst("default", 2000), *slow, burst("ours", 5, turn=3)]
+    assert throughput.ratio(bursts, throughput.DYNAMIC, "default") == report.Spread(0.5, 0.5, 0.5)
+    assert throughput.ratio(bursts, throughput.DYNAMIC, "bare") is None
+    assert throughput.as_json(bursts)["this_project_times"][throughput.DYNAMIC]["default"]["median"] == 0.5
+
+
+def test_the_table_of_requests_tells_rates_ratios_and_failures():
+    bursts = [burst("ours", 1500), burst("default", 1000), burst("bare", 3000, failed=7)]
+    lines = [[cell for cell in line.strip().split("  ") if cell] for line in throughput.table(bursts).splitlines()]
+    cells = [[cell.strip() for cell in line] for line in lines]
+    assert cells[1][:4] == [throughput.DYNAMIC, "requests/s", "1500.0 (1500.0–1500.0)", "1000.0 (1000.0–1000.0)"]
+    assert ["this project ÷", "1", "1.50× (1.50–1.50)", "0.50× (0.50–0.50)"] in cells
+    assert ["failed", "0", "0", "7"] in cells
+
+
+def test_every_file_that_is_asked_for_is_in_the_repository():
+    paths = {path.lstrip("/") for path in throughput.PATHS.values()} - {""}
+    assert paths == set(throughput.FILES)
+    assert [round(len(throughput.FILES[path]) / 1000) for path in sorted(paths)] == [102, 1]
+    assert all(paths <= set(commit.files) for commit in commits(1))
