@@ -84,10 +84,8 @@ class Repository:
         try:
             self.run("cat", "config", timeout=300)
         except CommandError as error:
-            text = error.output.lower()
             # A folder without its config, but with data, lost it: restic would refuse, and so do we.
-            missing = "unable to open config file" in text or "does not exist" in text
-            if not missing or "wrong password" in text:
+            if not _is_missing(error):
                 raise self._unusable(error) from error
             if known:
                 raise PhaseError(
@@ -104,10 +102,12 @@ class Repository:
         self.run("unlock", "--quiet", timeout=300, check=False)
 
     def snapshots(self) -> list[dict[str, Any]]:
-        """Those of this app on this host."""
+        """Those of this app on this host; none where there is no repository yet."""
         try:
             printed = self.run("snapshots", "--json", "--host", self.host, timeout=600)
         except CommandError as error:
+            if _is_missing(error):
+                return []
             raise self._unusable(error) from error
         for line in printed.splitlines():
             if line.startswith("["):
@@ -193,6 +193,12 @@ class Repository:
             log=error.log,
             log_title=error.log_title,
         )
+
+
+def _is_missing(error: CommandError) -> bool:
+    told = error.output.lower()
+    missing = "unable to open config file" in told or "does not exist" in told
+    return missing and "wrong password" not in told and _SSH not in told
 
 
 def _messages(printed: str) -> list[dict[str, Any]]:

@@ -229,8 +229,8 @@ def start(app: App, *, expectation: probe.Expectation, health_seconds: float, ke
     systemd.systemctl("start", app.boot_unit)
     if fault := _wait(app, expectation, health_seconds):
         raise PhaseError(
-            f"the backup is in place, and the app does not answer as it should: {fault}",
-            advice=f"What it replaced is kept: {', '.join(kept)}." if kept else "",
+            f"after the restore the app does not answer as it should: {fault}",
+            advice=f"What the backup replaced is kept: {', '.join(kept)}." if kept else "",
         )
 
 

@@ -212,13 +212,13 @@ def make_scratch(place: Server, *, postgres_user: str = "postgres") -> Server:
     if place.kind == "postgresql":
         try:
             empty(scratch)
-        except PhaseError:
+        except PhaseError as error:
             if not place.is_local:
                 raise PhaseError(
-                    f"the database {scratch.name}, in which backups are checked, is not there",
-                    advice=f"Make it once on the server: createdb --owner={dict(place.env).get('PGUSER', '')} "
-                    f"{scratch.name}",
-                ) from None
+                    f"the database {scratch.name}, in which backups are checked, cannot be used: {error.message}",
+                    advice="Run provision.yml. A server that is not this collection's needs it made once: createdb "
+                    f"--owner={dict(place.env).get('PGUSER', '')} '{scratch.name}', and a line in pg_hba.conf.",
+                ) from error
             words = ["createdb", "--template=template0", "--encoding=UTF8"]
             owner = dict(place.env).get("PGUSER", place.user)
             _run(_administrator(place, postgres_user), [*words, f"--owner={owner}", scratch.name])

@@ -88,13 +88,13 @@ def keeper(machines, tmp_path_factory) -> Iterator[dict[str, object]]:
     machine: Host = machines[1]
     key = tmp_path_factory.mktemp("ssh") / "key"
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    machine.run(["useradd", "--create-home", "keeper"])
-    machine.run(["install", "-d", "-o", "keeper", "-m", "0700", "/home/keeper/.ssh"])
-    machine.copy_in(Path(f"{key}.pub"), "/home/keeper/.ssh/authorized_keys")
-    machine.run(["chown", "keeper:", "/home/keeper/.ssh/authorized_keys"])
+    machine.run(["useradd", "--create-home", "--home-dir", "/srv/keeper", "keeper"])
+    machine.run(["install", "-d", "-o", "keeper", "-m", "0700", "/srv/keeper/.ssh"])
+    machine.copy_in(Path(f"{key}.pub"), "/srv/keeper/.ssh/authorized_keys")
+    machine.run(["chown", "keeper:", "/srv/keeper/.ssh/authorized_keys"])
     public = machine.run(["cat", "/etc/ssh/ssh_host_ed25519_key.pub"]).stdout.split()
     yield {
-        "app_backup_repository": f"sftp:keeper@{machine.address}:/home/keeper/ledger",
+        "app_backup_repository": f"sftp:keeper@{machine.address}:/srv/keeper/ledger",
         "app_backup_ssh_key": key.read_text(),
         "app_backup_known_hosts": f"{machine.address} {public[0]} {public[1]}",
     }
@@ -111,9 +111,9 @@ def test_lost_machine_is_had_back_from_another_one(changed, keeper, machines):
     assert (again.changed, "copy it into your vault" in " ".join(again.output.split())) == (0, False)
     changed.run("backup").check()
     changed.run("backup_verify").check()
-    assert machines[1].run(["ls", "/home/keeper/ledger/config"]).stdout
+    assert machines[1].run(["ls", "/srv/keeper/ledger/config"]).stdout
     # What is there is of no use to anybody.
-    assert machines[1].run(["grep", "-rl", "picture", "/home/keeper/ledger"], check=False).stdout == ""
+    assert machines[1].run(["grep", "-rl", "picture", "/srv/keeper/ledger"], check=False).stdout == ""
     names, ids = snapshots(changed), changed.ids()
     changed.remove(data=True).check()
     changed.shell(f"rm -rf {BACKUPS} /var/lib/ledger.replaced-*")
@@ -150,7 +150,7 @@ def test_what_keeps_backups_from_another_machine_is_told_in_one_line(changed, ke
         machines[1].run(["systemctl", "start", "ssh.service"])
     assert failed.rc != 0
     line = next(line for line in failed.output.splitlines() if told in line)
-    assert "/home/keeper/ledger" in line
+    assert "/srv/keeper/ledger" in line
     changed.shell(f"rm -rf {BACKUPS}")
 
 
