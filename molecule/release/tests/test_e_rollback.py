@@ -42,7 +42,7 @@ def wait_until_crashed(app) -> None:
     """Wait until systemd has started the app's process again after a crash."""
     unit = f"{app.name}.web.1.{app.live_id()}.service"
     restarts = f"$(systemctl show --value -p NRestarts {unit})"
-    app.shell(f"for i in $(seq 100); do [ {restarts} -gt 1 ] && exit; sleep 0.1; done; exit 1")
+    app.shell(f"for i in $(seq 600); do [ {restarts} -gt 1 ] && exit; sleep 0.1; done; exit 1")
 
 
 def assert_refused(app, run, words: str) -> None:
@@ -138,7 +138,6 @@ def test_bad_release_is_never_a_target_and_may_be_tried_again(diary, ids):
     run = diary.deploy("v4").check()
     assert run.changed == 0, run.changes()
     (warning,) = [line for line in run.output.splitlines() if "is live and not well" in line]
-    assert "process" in warning
     assert "logs.yml" in warning
 
     diary.rollback().check()
