@@ -46,8 +46,9 @@ def running(app: App) -> dict[str, Unit]:
 
 def in_commands(app: App) -> set[str]:
     """The releases in which people run commands now."""
-    told = systemd.systemctl("show", app.one_off_unit("run-*"), "--property=WorkingDirectory", check=False)
-    folders = (Path(line.partition("=")[2]) for line in told.splitlines())
+    units = list(systemd.loaded(app.one_off_unit("run-*")))
+    told = systemd.show_all(units, "WorkingDirectory").values()
+    folders = (Path(shown.get("WorkingDirectory", "")) for shown in told)
     return {folder.relative_to(app.releases).parts[0] for folder in folders if app.releases in folder.parents}
 
 

@@ -42,7 +42,7 @@ def depot(new_app, machine) -> Depot:
         [machine],
         flask_app_watch_seconds=1,
         flask_app_formation={"worker": 1, "ticker": 1},
-        flask_app_process_limits={"worker": {"memory_max": "400M", "cpu_quota": "150%", "tasks_max": 50}},
+        flask_app_process_limits={"worker": {"memory_max": "400M", "cpu_quota": "200%", "tasks_max": 50}},
     )
     app = Depot(**vars(made))
     app.publish([Commit(files=tree(number), tag=f"v{number}") for number in range(1, 10)])

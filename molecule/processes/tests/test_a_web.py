@@ -64,7 +64,7 @@ def test_every_unit_is_sandboxed_and_limited(depot):
     limits = "MemoryMax,CPUQuotaPerSecUSec,TasksMax,TimeoutStopUSec"
     shown = depot.shell(f"systemctl show --property={limits} {depot.unit('worker')}")
     assert set(shown.split()) == {
-        *("MemoryMax=419430400", "CPUQuotaPerSecUSec=1.5s", "TasksMax=50", "TimeoutStopUSec=5min")
+        *("MemoryMax=419430400", "CPUQuotaPerSecUSec=2s", "TasksMax=50", "TimeoutStopUSec=5min")
     }
     said = depot.shell("journalctl --quiet --no-pager --output=cat --identifier=depot.worker.1")
     assert "Listening on default" in said
