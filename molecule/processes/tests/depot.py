@@ -39,11 +39,13 @@ app = create_app()
 @app.post("/enqueue")
 def enqueue():
     queue = Queue(connection=Redis())
-    queue.enqueue("tasks.work", request.args["name"], float(request.args["seconds"]))
+    queue.enqueue("tasks." + request.args["task"], request.args["name"], job_timeout=1200)
     return identity()
 """
 TASKS = f"""\
+import os
 import time
+
 from probe.version import CODE
 
 
@@ -52,9 +54,15 @@ def note(file, text):
         stream.write(f"{{text}}\\n")
 
 
-def work(name, seconds):
+def work(name):
     note(name, f"began {{CODE}}")
-    time.sleep(seconds)
+    note(name, f"ended {{CODE}}")
+
+
+def hold(name):
+    note(name, f"began {{CODE}}")
+    while not os.path.exists(f"{NOTES}/let {{name}} go"):
+        time.sleep(0.1)
     note(name, f"ended {{CODE}}")
 """
 TICK = f"""\

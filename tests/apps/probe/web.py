@@ -24,6 +24,7 @@ def create_app() -> Flask:
     app.add_url_rule("/healthz", view_func=healthz)
     app.add_url_rule("/echo", view_func=echo, methods=["POST"])
     app.add_url_rule("/slow", view_func=slow)
+    app.add_url_rule("/outlive", view_func=outlive)
     app.add_url_rule("/env", view_func=env)
     app.add_url_rule("/request", view_func=received)
     app.add_url_rule("/instance", view_func=instance, methods=["GET", "POST"])
@@ -57,6 +58,15 @@ def echo() -> dict[str, object]:
 def slow() -> dict[str, object]:
     """GET /slow?seconds=: an answer that takes its time, at most two minutes."""
     time.sleep(min(request.args.get("seconds", 1.0, float), 120))
+    return identity()
+
+
+def outlive() -> dict[str, object]:
+    """GET /outlive: an answer that comes a second after another release has gone live, or after a minute."""
+    here, give_up = Path.cwd(), time.monotonic() + 60
+    while (here.parents[2] / "current/src").resolve() == here.resolve() and time.monotonic() < give_up:
+        time.sleep(0.1)
+    time.sleep(1)
     return identity()
 
 
