@@ -211,7 +211,7 @@ class Meanwhile:
             )
         )
         self._thread.start()
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while self._fleet.shell("ls /var/lib/fleet/arrived 2>/dev/null || true") == "":
             assert time.monotonic() < deadline, "the deploy has not come to its release phase"
             time.sleep(0.2)
@@ -328,7 +328,7 @@ def held_before(fleet: Fleet, phase: str, version: str, folder: Path, **variable
     thread = threading.Thread(target=lambda: runs.append(fleet.deploy(version, env=env, **variables)))
     thread.start()
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while not pause.exists():
             assert thread.is_alive(), runs[0].output
             assert time.monotonic() < deadline, f"the deploy has not come to {phase}"
