@@ -123,11 +123,10 @@ def test_disk_that_is_full_when_the_switch_is_recorded_takes_it_back(tight):
     history = f"{tight.root}/history.jsonl"
     # Blank lines fill its last page, so that not one byte more has room.
     tight.shell(
-        f"""cp -p {history} /run/history.kept
-        size=$(( ($(stat --format=%s {history}) / 4096 + 1) * 4096 ))
+        f"""size=$(( ($(stat --format=%s {history}) / 4096 + 1) * 4096 ))
         mkdir -p /run/page && mount -t tmpfs -o size=$size page /run/page
         cp {history} /run/page/history.jsonl
-        while [ $(stat --format=%s /run/page/history.jsonl) -lt $size ]; do echo >>/run/page/history.jsonl; done
+        head -c $(( size - $(stat --format=%s {history}) )) /dev/zero | tr '\\0' '\\n' >>/run/page/history.jsonl
         mount --bind /run/page/history.jsonl {history}"""
     )
     try:
