@@ -23,7 +23,6 @@ _INCOMPLETE = 3
 _HOURS = 3600
 #: What fills a disk.
 _WRITES = ("init", "backup", "tag", "forget", "prune")
-_SSH = "subprocess ssh:"
 _PATTERN = re.compile(r"([\\*?\[\]])")
 
 
@@ -58,13 +57,27 @@ class Repository:
 
     def _argv(self, words: Sequence[str | Path]) -> list[str | Path]:
         options: list[str] = ["--no-cache"] if self.folder else []
-        if self.ssh and self.address.startswith("sftp:"):
-            login = self.address.removeprefix("sftp:").removeprefix("//").partition("/")[0].rstrip(":").rpartition(":")
-            # user@host:/path has a colon before the path, and sftp://user@host:port//path one before the port.
-            target, port = (login[0], login[2]) if login[1] and login[2].isdigit() else (login[0] or login[2], "")
-            ssh = ["ssh", *self.ssh, *(["-p", port] if port else []), target, "-s", "sftp"]
+        if ssh := self._ssh():
             options += ["-o", f"sftp.command={shlex.join(ssh)}"]
         return ["restic", *options, *words]
+
+    def _ssh(self) -> list[str]:
+        """What leads to a repository by SFTP; nothing for another one."""
+        if not self.ssh or not self.address.startswith("sftp:"):
+            return []
+        login = self.address.removeprefix("sftp:").removeprefix("//").partition("/")[0].rstrip(":").rpartition(":")
+        # user@host:/path has a colon before the path, and sftp://user@host:port//path one before the port.
+        target, port = (login[0], login[2]) if login[1] and login[2].isdigit() else (login[0] or login[2], "")
+        return ["ssh", *self.ssh, *(["-p", port] if port else []), target, "-s", "sftp"]
+
+    def _fault_of_ssh(self) -> str:
+        """Why ssh leads nowhere: restic tells only sometimes. Empty when it does lead there."""
+        try:
+            if ssh := self._ssh():
+                command.run(ssh, timeout=120)
+        except CommandError as error:
+            return _last_line(error.output)
+        return ""
 
     def _env(self, action: str) -> dict[str, str]:
         ours = {"RESTIC_REPOSITORY": self.address, "RESTIC_PASSWORD_FILE": str(self.password_file)}
@@ -185,10 +198,9 @@ class Repository:
                 advice="Give the key that they were made with as app_backup_key.",
             )
         fatal = next((line for line in lines if line.startswith("Fatal:")), lines[-1] if lines else error.message)
-        # What ssh says is the cause of what restic says.
-        fatal = next((line for line in lines if line.startswith(_SSH)), fatal).removeprefix(_SSH)
+        cause = (self._fault_of_ssh() or fatal.removeprefix("Fatal:").strip()).rstrip(".")
         return PhaseError(
-            f"the repository {self.address} cannot be used: {fatal.removeprefix('Fatal:').strip()}",
+            f"the repository {self.address} cannot be used: {cause}",
             advice="Look at app_backup_repository and at what leads there.",
             log=error.log,
             log_title=error.log_title,
@@ -198,7 +210,7 @@ class Repository:
 def _is_missing(error: CommandError) -> bool:
     told = error.output.lower()
     missing = "unable to open config file" in told or "does not exist" in told
-    return missing and "wrong password" not in told and _SSH not in told
+    return missing and "wrong password" not in told and "subprocess ssh" not in told
 
 
 def _messages(printed: str) -> list[dict[str, Any]]:
