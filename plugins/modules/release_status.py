@@ -97,14 +97,16 @@ status:
       elements: dict
 """
 
+import contextlib
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ansible_collections.baremetal.flask.plugins.module_utils import (
     access_log,
     acme,
     backup,
+    dumps,
     files,
     health,
     history,
@@ -115,11 +117,13 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     manifest,
     nginx,
     phase,
+    server_dump,
     sqlite_file,
     systemd,
     tls,
     watching,
 )
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 OPTIONS = {**health.OPTIONS, "attempts": {"type": "int", "default": 10}, "database": {"type": "dict", "default": {}}}
 #: One that is renewed never has less left than this.
@@ -187,6 +191,8 @@ def _database(this: phase.Phase) -> dict:
     size = int(given.get("bytes") or 0)
     if given.get("kind") == "sqlite":
         size = sqlite_file.size_bytes(this.app) or 0
+    elif given.get("kind") == "external":
+        size = _external_bytes(this)
     return {
         "kind": given.get("kind", ""),
         "size_mb": round(size / (1 << 20), 2) if size else None,
@@ -207,6 +213,15 @@ def _certificate(name: str) -> dict | None:
         "ends_soon": soon,
         "renewed": acme.is_renewed(name),
     }
+
+
+def _external_bytes(this: phase.Phase) -> int:
+    """What the app itself is told of its database; 0 by a server that does not answer soon."""
+    if place := dumps.database_server(this.app):
+        env, words = (*place.env, ("PGCONNECT_TIMEOUT", "5")), (*place.words, "--connect-timeout=5")
+        with contextlib.suppress(PhaseError):
+            return server_dump.size_bytes(replace(place, env=env, words=words))
+    return 0
 
 
 def _health(this: phase.Phase) -> str:

@@ -36,7 +36,9 @@ def test_app_uses_a_database_that_is_there(shop, url):
     assert answer(shop, "SELECT current_database(), current_user") == [["legacy", "legacy"]]
     assert shop.ask("/url").json()["database"] == url
     is_quiet(shop)
-    assert shop.status()["database"]["kind"] == "external"
+    found = shop.status()["database"]
+    assert found["kind"] == "external"
+    assert found["size_mb"] > 1
 
 
 def test_it_is_backed_up_and_dumped_before_a_release_phase(shop):
