@@ -20,7 +20,6 @@ def shop(new_app, machine) -> App:
         "my-shop",
         [machine],
         flask_app_watch_seconds=0.5,
-        flask_app_health_seconds=15,
         flask_app_release_commands=["python migrate.py"],
     )
     app.publish([commit(number) for number in range(1, 12)])

@@ -12,7 +12,7 @@ from support.playbooks import PROJECT
 
 ASK = "runuser -u postgres -- psql -XAtc"
 #: Provisioning again: the database's and the cache's calls beside those of an app without them.
-MOST_CALLS = 14
+MOST_CALLS = 17
 
 
 def test_app_moves_to_postgresql(shop, machine):
