@@ -73,7 +73,7 @@ def test_unknown_names_get_no_answer(edge):
 
 
 def test_app_may_want_requests_over_http(edge):
-    assert json.loads(edge.get().body)["redirect"] == "True"
+    assert json.loads(edge.get().body)["redirect"] == "true"
     edge.variables["flask_app_env"] = {"SECURE_SSL_REDIRECT": "false"}
     try:
         edge.site().check()
@@ -85,7 +85,7 @@ def test_app_may_want_requests_over_http(edge):
         del edge.variables["flask_app_env"]
     edge.site().check()
     assert edge.get(tls=False).status == 301
-    assert json.loads(edge.get().body)["redirect"] == "True"
+    assert json.loads(edge.get().body)["redirect"] == "true"
 
 
 def test_app_goes_live_before_its_name_leads_here(neighbour):
