@@ -90,13 +90,21 @@ class Repository:
                 "GIT_CONFIG_VALUE_0": f"Authorization: {authorization}",
             }
 
-    def git(self, *words: str, timeout: float = 60, check: bool = True, env: dict[str, str] | None = None) -> str:
+    def git(
+        self,
+        *words: str,
+        timeout: float = 60,
+        check: bool = True,
+        env: dict[str, str] | None = None,
+        stdin: str = "",
+    ) -> str:
         return run(
             ["git", *self.settings, f"--git-dir={self.path}", *words],
             env={**self.env, **(env or {})},
             timeout=timeout,
             title=f"git {words[0]}",
             check=check,
+            stdin=stdin,
         ).rstrip("\n")
 
     def fetch(self) -> None:
@@ -104,19 +112,27 @@ class Repository:
 
         :raises PhaseError: when the server does not answer or refuses.
         """
-        with self._alone():
-            made = self.git("rev-parse", "--git-dir", check=False).startswith(str(self.path))
-            if not made or (self._is_partial() and not self.partial):
-                # Never made, or cut off while it was, or with less than is wanted now: a mirror holds nothing that
-                # cannot be fetched again.
-                for entry in self.path.iterdir():
-                    files.remove_tree(entry)
-                run(["git", "init", "--quiet", "--bare", str(self.path)], env=self.env)
-                if self.partial:
-                    self._leave_content_out(f"--git-dir={self.path}")
+        with self.alone():
+            self.make()
             self._fetch("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 
-    def _is_partial(self) -> bool:
+    def make(self) -> None:
+        """Create the mirror the first time."""
+        if not self.is_made() or (self.is_partial() and not self.partial):
+            # Never made, or cut off while it was, or with less than is wanted now: a mirror holds nothing that
+            # cannot be fetched again.
+            for entry in self.path.iterdir():
+                files.remove_tree(entry)
+            run(["git", "init", "--quiet", "--bare", str(self.path)], env=self.env)
+            if self.partial:
+                self._leave_content_out(f"--git-dir={self.path}")
+
+    def is_made(self) -> bool:
+        """Whether it was made to the end."""
+        return self.git("rev-parse", "--git-dir", check=False).startswith(str(self.path))
+
+    def is_partial(self) -> bool:
+        """Whether it lacks the content of files."""
         try:
             return "promisor = true" in (self.path / "config").read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -128,7 +144,7 @@ class Repository:
             run(["git", where, "config", f"remote.origin.{name}", value], env=self.env)
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """Let nobody else write to the mirror: two fetches at once fail on each other's locks of refs.
 
         What a fetch that was killed left locked is unlocked: whoever held it is gone.
@@ -166,7 +182,7 @@ class Repository:
     def _fetch(self, *refspecs: str) -> None:
         self._refuse_silence()
         # By its name, so that git takes it for the one that holds what is left out here.
-        origin = "origin" if self._is_partial() else self.url
+        origin = "origin" if self.is_partial() else self.url
         try:
             self.git("fetch", "--quiet", "--prune", "--force", "--no-tags", origin, *refspecs, timeout=_FETCH_SECONDS)
         except CommandError as error:
@@ -202,7 +218,7 @@ class Repository:
                 return found
             if _SHA.fullmatch(version):
                 # The server answered just now: when it refuses this, it has no such commit to give.
-                with self._alone(), contextlib.suppress(PhaseError):
+                with self.alone(), contextlib.suppress(PhaseError):
                     self._fetch(version)
                 if found := self._commit(version):
                     return found
@@ -266,7 +282,7 @@ class Repository:
             run([*git, "clone", "--quiet", "--shared", "--no-checkout", str(self.path), str(folder)], env=self.env)
             in_folder = [*git, "-C", str(folder)]
             run([*in_folder, "remote", "set-url", "origin", self.url], env=self.env)
-            if self._is_partial():
+            if self.is_partial():
                 self._leave_content_out(f"--git-dir={folder}/.git")
             run([*in_folder, "checkout", "--quiet", "--detach", sha], env=self.env, timeout=_FETCH_SECONDS)
             self._update_submodules(in_folder, kept=self.path / "modules", modules=folder / ".git/modules")
@@ -290,7 +306,7 @@ class Repository:
         """
         update = [*git, "submodule", "--quiet", "update", "--init", "--recursive"]
         title = "git submodule update"
-        with self._alone():
+        with self.alone():
             if kept.is_dir():
                 kept.rename(modules)
                 try:

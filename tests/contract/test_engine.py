@@ -63,7 +63,7 @@ LAYERS = [
     ["server", "mariadb", "postgresql_cluster"],
     # Parts of a phase.
     ["source", "finish", "undo", "virtualenv", "preparation", "readiness", "processes", "static_files", "jobs"],
-    ["build", "inputs", "going_live", "backup_place", "restore"],
+    ["build", "brought", "inputs", "going_live", "backup_place", "restore"],
 ]
 #: Pure decisions: they read what they are given, and start no program.
 PURE = [

@@ -41,7 +41,7 @@ _LOAD_FOLDER = "/run/load-client"
 _LOAD_START_SECONDS = 20
 #: Actions that run on the controller only; whatever else a playbook runs is a call to a host.
 CONTROLLER_ACTIONS = {
-    *("announce", "check_variables", "hosts_gate"),
+    *("announce", "check_variables", "hosts_gate", "source_fetch"),
     *("add_host", "assert", "debug", "fail", "group_by", "include_vars", "meta", "pause", "set_fact", "set_stats"),
     *("import_role", "import_tasks", "include_role", "include_tasks", "validate_argument_spec"),
 }
