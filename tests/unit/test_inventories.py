@@ -18,6 +18,8 @@ SAID = {
     "maintenance": {"flask_app_maintenance": "on"},
     "restore": {"app_backup_restore": "latest", "app_backup_replace": "shop"},
     "run": {"flask_app_command": "flask routes"},
+    # Without one there is no authority to ask, and nothing to do on a host.
+    "certificate": {"tls_certificate_email": "operations@example.com"},
 }
 #: Nobody answers there.
 NOWHERE = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_timeout": 1}
