@@ -68,11 +68,16 @@ class Run:
         return [f"{item.host}: {item.task} ({item.action})" for item in self.tasks if item.changed]
 
     def results(self, action: str, *, host: str | None = None) -> list[dict]:
-        """The results of a module (the last part of its name is enough), in the order in which they came."""
+        """The results of a module (the last part of its name is enough), in the order in which they came.
+
+        A task that was skipped has none.
+        """
         return [
             item.result
             for item in self.tasks
-            if item.action.rpartition(".")[2] == action.rpartition(".")[2] and host in (None, item.host)
+            if item.action.rpartition(".")[2] == action.rpartition(".")[2]
+            and host in (None, item.host)
+            and item.status != "skipped"
         ]
 
     def check(self) -> Run:
