@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 import pytest
+from _pytest.mark import ParameterSet
 from ledger import server_files
 
 from apps.repos import Commit
@@ -49,6 +50,23 @@ DESTROY = {
 }
 
 
+#: The kind of server, where it runs, and on how many hosts the app does.
+VARIANTS = {
+    # The first one, so that a test that asks for it alone shares its app with the others (pytest goes by the index).
+    "mariadb-own": ("mariadb", "own", 1),
+    "mariadb-apart": ("mariadb", "apart", 1),
+    "postgresql-own": ("postgresql", "own", 1),
+    "postgresql-apart": ("postgresql", "apart", 2),
+}
+#: What differs with a machine of its own has nothing to do with Debian: such a variant runs on one release.
+pytestmark = pytest.mark.by_turns
+
+
+def variants(*names: str) -> list[ParameterSet]:
+    marks = {name: [pytest.mark.on_both] * name.endswith("-own") for name in names}
+    return [pytest.param(VARIANTS[name], id=name, marks=marks[name]) for name in names]
+
+
 @dataclass
 class Kept(Ledger):
     """An app whose rows are on a server.
@@ -66,16 +84,7 @@ class Kept(Ledger):
         return self.say(ASK[self.kind])
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        ("postgresql", "own", 1),
-        ("postgresql", "apart", 2),
-        ("mariadb", "own", 1),
-        ("mariadb", "apart", 1),
-    ],
-    ids=lambda each: f"{each[0]}-{each[1]}",
-)
+@pytest.fixture(scope="module", params=variants(*VARIANTS))
 def kept(request, new_app, machines) -> Kept:
     """Version 1 is live on one or two hosts, with rows, files, and whatever else a schema may hold."""
     kind, where, number = request.param
@@ -174,10 +183,11 @@ def test_archive_is_loaded_once_and_its_files_reach_every_host(kept, tmp_path):
     drop_replaced(kept)
 
 
+@pytest.mark.parametrize("kept", variants("mariadb-own"), indirect=True)
 def test_app_does_not_run_on_half_a_database(kept):
-    """Here MariaDB lets the app delete tables and make none, so that neither the backup nor what was there loads."""
-    if kept.kind != "mariadb":
-        pytest.skip("PostgreSQL loads all of it or nothing")
+    """PostgreSQL loads all of it or nothing. Here MariaDB lets the app delete tables and make none, so that neither the
+    backup nor what was there loads.
+    """
     ids = kept.ids()
     query = f"SELECT CONCAT(QUOTE(user), '@', QUOTE(host)) FROM mysql.db WHERE db = '{kept.name}'"
     users = kept.shell(f'mariadb -Ne "{query}"', machine=kept.server).splitlines()
@@ -203,10 +213,9 @@ def test_app_that_was_removed_finds_its_rows_and_its_backups(kept):
     assert (kept.ids(), kept.all_answer(), kept.names()) == (ids, answer, names)
 
 
-def test_first_deploy_into_a_database_in_use_is_preceded_by_a_dump(new_app, machine, kept):
-    """The database is nobody's but the app's own variables' matter."""
-    if (kept.kind, kept.server) != ("postgresql", machine):
-        pytest.skip("the server is PostgreSQL on the app's machine")
+@pytest.mark.on_both
+def test_first_deploy_into_a_database_in_use_is_preceded_by_a_dump(new_app, machine):
+    """The database is nobody's but the app's own variables' matter. The server is that of ``postgresql-own``."""
     made = new_app("late", [machine], flask_app_database="none", flask_app_watch_seconds=0.5)
     late = Kept(**vars(made), kind="postgresql")
     machine.run(["rm", "-rf", late.backups])
