@@ -45,8 +45,9 @@ ASK = {
 }
 #: Everything is gone, as by a wrong command at the wrong prompt.
 DESTROY = {
-    "postgresql": 'DROP TABLE entry, "it\'s" CASCADE',
-    "mariadb": "DROP TABLE entry, `it's`",
+    "postgresql": ['DROP TABLE entry, "it\'s" CASCADE'],
+    # A view of what is not there cannot be dumped; the restore would then want the word for it.
+    "mariadb": ["DROP VIEW seen", "DROP TABLE entry, `it's`"],
 }
 
 
@@ -129,7 +130,8 @@ def test_nothing_that_was_acknowledged_before_a_backup_is_missing_after_its_rest
         before = kept.ids()
         kept.run("backup").check()
     after = kept.ids()
-    kept.say(DESTROY[kept.kind])
+    for statement in DESTROY[kept.kind]:
+        kept.say(statement)
     for machine in kept.machines:
         kept.shell(f"rm -rf /var/lib/{kept.name}/media/*", machine=machine)
     kept.restore().check()
