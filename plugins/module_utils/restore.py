@@ -212,10 +212,13 @@ def swap(app: App, *, first: bool, keep: bool) -> dict[str, Any]:
     scratch = scratch_of(app)
     if not scratch.is_dir():
         return {"name": "", "replaced": []}
-    manifest = _own(dumps.read(scratch / "dump"), first=first)
-    with backup.alone(app):
-        replaced = _replace(app, manifest, scratch, keep=keep)
-    files.remove_tree(scratch)
+    try:
+        manifest = _own(dumps.read(scratch / "dump"), first=first)
+        with backup.alone(app):
+            replaced = _replace(app, manifest, scratch, keep=keep)
+    finally:
+        # The backup itself is elsewhere: a copy that came to nothing only takes room.
+        files.remove_tree(scratch)
     return {"name": manifest["name"], "replaced": replaced}
 
 
@@ -224,6 +227,8 @@ def start(app: App, *, expectation: probe.Expectation, health_seconds: float, ke
 
     :param kept: where that is which was replaced.
     """
+    # Of a host that did not come to its turn, since another one failed.
+    files.remove_tree(scratch_of(app))
     if not app.live():
         return
     systemd.systemctl("start", app.boot_unit)
