@@ -186,7 +186,12 @@ def use(app: App, case: Case) -> None:
     app.variables |= case.variables
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.by_turns
+@pytest.mark.parametrize(
+    "case",
+    # A web command on $PORT stands behind the same proxy whatever it is; the scenario processes has it on both.
+    [pytest.param(case, id=case.name, marks=[pytest.mark.on_both] * (not case.is_on_port)) for case in CASES],
+)
 def test_server(parlour, case):
     """Switches and a rollback under load, a request that takes longer than a switch, and what the app is told."""
     use(parlour, case)
