@@ -36,6 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "by turns; EVERY_VARIANT=1 runs all of them on both",
     )
     config.addinivalue_line("markers", "on_both: a variant of such a test that matters so much that it runs on both")
+    config.addinivalue_line(
+        "markers",
+        "only_on(debian): what this shows has nothing to do with Debian, so it is shown on one release; "
+        "EVERY_VARIANT=1 runs it on both",
+    )
 
 
 @pytest.hookimpl(trylast=True)
@@ -58,7 +63,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _of_others_turn(items: list[pytest.Item]) -> Iterator[pytest.Item]:
     turns: dict[tuple[str, int], int] = collections.Counter()
     for item in items:
-        if item.get_closest_marker("by_turns") and not item.get_closest_marker("on_both"):
+        only = item.get_closest_marker("only_on")
+        if only and item.callspec.params["debian"] != only.args[0]:
+            yield item
+        elif item.get_closest_marker("by_turns") and not item.get_closest_marker("on_both"):
             debian = item.callspec.params["debian"]
             turns[item.originalname, debian] += 1
             if turns[item.originalname, debian] % 2 == (debian == max(DEBIAN)):

@@ -116,6 +116,8 @@ def test_upgrade_of_the_collection_touches_no_data(shop, tmp_path):
     def seen() -> tuple:
         return shop.ask().json()["rows"], shop.live_id(), answer(shop, "SELECT pg_postmaster_start_time()")
 
+    # The inventory names what is live.
+    shop.site("v4").check()
     counted, before = shop.ask("/count").json()["count"], seen()
     shop.site(env={"ANSIBLE_COLLECTIONS_PATH": str(tmp_path)}).check()
     assert "baremetal.flask 99" in shop.shell("cat /etc/postgresql/*/main/conf.d/50-baremetal-flask.conf")
