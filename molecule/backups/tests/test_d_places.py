@@ -16,6 +16,8 @@ from apps.repos import Commit
 from conftest import BACKUPS, Ledger
 from testbed import Host
 
+pytestmark = pytest.mark.only_on(12)
+
 ELSEWHERE = "/mnt/backups/ledger"
 #: As app_backup_keep_daily and its like are.
 KEPT = {"%Y-%m-%d": 7, "%G-%V": 4, "%Y-%m": 6}

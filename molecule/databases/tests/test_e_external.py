@@ -9,6 +9,8 @@ import json
 import pytest
 from data_app import add, answer, is_quiet
 
+pytestmark = pytest.mark.only_on(12)
+
 ASK = "runuser -u postgres -- psql -XAtq"
 PASSWORD = "p@ss/w%rd"
 STORAGE = "s3://key:sec%2Fret@bucket.example.com/media?region=eu-west-1"

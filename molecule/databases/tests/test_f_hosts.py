@@ -11,6 +11,8 @@ from data_app import add, commit, is_quiet, reachable
 
 from support.deployments import App
 
+pytestmark = pytest.mark.only_on(13)
+
 
 @pytest.fixture(scope="module")
 def fleet(new_app, machines, apart) -> App:

@@ -22,6 +22,8 @@ from support.deployments import App
 from support.playbooks import PROJECT, Run
 from testbed import Host
 
+pytestmark = pytest.mark.only_on(13)
+
 WATCHER = PROJECT / "molecule/playbooks/tests/watch_arguments.py"
 PASSWORD = "pw-7c1f0e9a2b64d835"
 INDEX = f"http://deploy:{PASSWORD}@127.0.0.1:8081/simple"

@@ -12,6 +12,8 @@ import pytest
 from apps.repos import add_commits, make_repo, probe_commit
 from support.deployments import App
 
+pytestmark = pytest.mark.only_on(12)
+
 #: Does not shrink when it is packed.
 BULK = os.urandom(300_000).hex()
 
