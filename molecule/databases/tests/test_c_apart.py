@@ -109,7 +109,9 @@ def test_two_apps_of_one_server_keep_out_of_each_other(shop, apart, new_app, mac
     assert shop.run("provision").check().changes() == []
     # It is locked out, and what it left is still its own when it comes back.
     press.remove(data=False).check()
-    assert "no pg_hba.conf entry" in connect(shop, theirs)
+    # With the other app's copy of the server's authority: its own is gone with it.
+    known = theirs.replace("/srv/press/", "/srv/my-shop/")
+    assert "no pg_hba.conf entry" in connect(shop, known)
     logins = "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'press%' AND rolcanlogin"
     asked = f'runuser -u postgres -- psql -XAtc "{logins}"'
     assert shop.shell(asked, machine=apart).strip() == "0"
@@ -119,7 +121,7 @@ def test_two_apps_of_one_server_keep_out_of_each_other(shop, apart, new_app, mac
     left = "SELECT datname FROM pg_database WHERE datname LIKE 'press%' UNION SELECT rolname FROM pg_roles"
     told = shop.shell(f"runuser -u postgres -- psql -XAtc \"{left} WHERE rolname LIKE 'press%'\"", machine=apart)
     assert told.strip() == ""
-    assert "no pg_hba.conf entry" in connect(shop, theirs)
+    assert "no pg_hba.conf entry" in connect(shop, known)
     assert shop.run("provision").check().changes() == []
     assert shop.ask("/count").json()["count"] > 1
 
