@@ -59,13 +59,12 @@ VARIANTS = {
     "postgresql-own": ("postgresql", "own", 1),
     "postgresql-apart": ("postgresql", "apart", 2),
 }
-#: What differs with a machine of its own has nothing to do with Debian: such a variant runs on one release.
+#: Each kind of server runs on both releases: on one of them on the app's machine, on the other on one of its own.
 pytestmark = pytest.mark.by_turns
 
 
 def variants(*names: str) -> list[ParameterSet]:
-    marks = {name: [pytest.mark.on_both] * name.endswith("-own") for name in names}
-    return [pytest.param(VARIANTS[name], id=name, marks=marks[name]) for name in names]
+    return [pytest.param(VARIANTS[name], id=name) for name in names]
 
 
 @dataclass
@@ -217,7 +216,6 @@ def test_app_that_was_removed_finds_its_rows_and_its_backups(kept):
     assert set(names) < set(kept.names())
 
 
-@pytest.mark.on_both
 def test_first_deploy_into_a_database_in_use_is_preceded_by_a_dump(new_app, machine):
     """The database is nobody's but the app's own variables' matter. The server is that of ``postgresql-own``."""
     made = new_app("late", [machine], flask_app_database="none", flask_app_watch_seconds=0.5)
