@@ -40,14 +40,16 @@ def test_app_uses_a_database_that_is_there(shop, url):
     is_quiet(shop)
     found = shop.status()["database"]
     assert found["kind"] == "external"
-    assert found["size_mb"] > 1
+    assert found["size_mb"] > 0
 
 
 def test_it_is_backed_up_and_dumped_before_a_release_phase(shop):
     shop.run("backup").check()
     shop.deploy("v10").check()
     newest = shop.shell("ls -d /var/backups/my-shop/dumps/*/ | sort | tail -n 1").strip()
-    (found,) = json.loads(shop.shell(f"cat {newest}/manifest.json"))["databases"]
+    databases = json.loads(shop.shell(f"cat {newest}/manifest.json"))["databases"]
+    # The file of the app's first days is dumped with it.
+    (found,) = [each for each in databases if each["kind"] != "sqlite"]
     assert (found["kind"], found["source"]) == ("postgresql", "legacy")
     assert found["rows"]["public.rows"] == 1
 
@@ -59,7 +61,7 @@ def test_server_that_is_down_is_told_in_one_line(shop, apart):
     finally:
         shop.shell(f"systemctl start {SERVER}", machine=apart)
     assert run.rc != 0
-    told = next(line for line in run.output.splitlines() if line.startswith(" ! "))
+    told = next(line for line in run.output.splitlines() if "cannot be dumped" in line)
     assert "Connection refused" in told, run.output
     assert "p@ss" not in run.output
     assert shop.live()["code"] == "10"
@@ -69,7 +71,8 @@ def test_server_that_is_down_is_told_in_one_line(shop, apart):
 
 def test_files_kept_elsewhere_are_the_app_s_own_affair(shop):
     """What lies below /media/ comes from nginx as long as the app keeps it on this machine, and else from the app."""
-    assert shop.ask("/media/cat.png").status == 404
+    shop.shell("runuser -u my-shop -- sh -c 'echo picture >/var/lib/my-shop/media/cat.png'")
+    assert shop.ask("/media/cat.png").body == "picture\n"
     shop.variables["flask_app_env"] = {"DEFAULT_STORAGE_DSN": STORAGE}
     shop.site().check()
     assert shop.ask("/storage").json() == {"storage": STORAGE}
