@@ -120,7 +120,8 @@ class Firewall:
             systemd.systemctl("enable", "--quiet", self.unit.name)
             systemd.systemctl("restart", self.unit.name)
         else:
-            systemd.systemctl("stop", self.unit.name)
+            # A server that never listened to other machines has had none.
+            systemd.systemctl("stop", self.unit.name, check=False)
             run(["nft", "delete", "table", "inet", self.table], check=False)
 
 
