@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "by_turns: what varies in this test has nothing to do with Debian, so each variant runs on one release, "
         "by turns; EVERY_VARIANT=1 runs all of them on both",
     )
-    config.addinivalue_line("markers", "on_both: a variant of such a test that matters so much that it runs on both")
+    config.addinivalue_line("markers", "on_both: of such tests, one that matters so much that it runs on both releases")
     config.addinivalue_line(
         "markers",
         "only_on(debian): what this shows has nothing to do with Debian, so it is shown on one release; "
@@ -63,10 +63,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _of_others_turn(items: list[pytest.Item]) -> Iterator[pytest.Item]:
     turns: dict[tuple[str, int], int] = collections.Counter()
     for item in items:
-        only = item.get_closest_marker("only_on")
-        if only and item.callspec.params["debian"] != only.args[0]:
-            yield item
-        elif item.get_closest_marker("by_turns") and not item.get_closest_marker("on_both"):
+        if item.get_closest_marker("on_both"):
+            continue
+        if only := item.get_closest_marker("only_on"):
+            if item.callspec.params["debian"] != only.args[0]:
+                yield item
+        elif item.get_closest_marker("by_turns"):
             debian = item.callspec.params["debian"]
             turns[item.originalname, debian] += 1
             if turns[item.originalname, debian] % 2 == (debian == max(DEBIAN)):

@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
 from data_app import add, answer, commit, fails, is_quiet, platform, survives_restarts
 
 from support.playbooks import PROJECT
+
+pytestmark = pytest.mark.only_on(12)
 
 ASK = "runuser -u postgres -- psql -XAtc"
 #: Provisioning again: the database's and the cache's calls beside those of an app without them.
@@ -161,6 +164,7 @@ def test_full_disk_of_the_database_is_told_in_one_line(shop):
     assert shop.live()["code"] == "4"
 
 
+@pytest.mark.on_both
 def test_valkey_is_there_from_debian_13_on(new_app, machine, debian):
     keys = new_app("keys", [machine], flask_app_database="none", flask_app_cache="valkey")
     keys.groups["cache"] = [machine]

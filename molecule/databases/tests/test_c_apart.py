@@ -11,6 +11,8 @@ from data_app import add, answer, is_quiet, platform, python, reachable
 
 from support.deployments import App, load
 
+pytestmark = pytest.mark.only_on(13)
+
 FOLDER = "/etc/baremetal-flask"
 
 
@@ -31,6 +33,7 @@ def url(shop) -> str:
 
 def test_app_moves_to_another_machine(shop, apart):
     shop.groups |= {"database": [apart], "cache": [apart]}
+    shop.variables |= {"flask_app_database": "postgresql", "flask_app_cache": "redis"}
     run = shop.site("v5", arguments=["-vvv"]).check()
     told = shop.ask("/url").json()
     database, cache = urlsplit(told["database"]), urlsplit(told["cache"])

@@ -6,9 +6,12 @@ from __future__ import annotations
 
 from urllib.parse import SplitResult, urlsplit
 
+import pytest
 from data_app import add, answer, fails, is_quiet, platform, python, reachable, survives_restarts
 
 from support.deployments import App, load
+
+pytestmark = pytest.mark.only_on(12)
 
 LOCAL = "mysql+pymysql://my-shop@localhost/my-shop?charset=utf8mb4&unix_socket=/run/mysqld/mysqld.sock"
 

@@ -9,7 +9,8 @@ import json
 import pytest
 from data_app import add, answer, is_quiet
 
-pytestmark = pytest.mark.only_on(12)
+pytestmark = pytest.mark.only_on(13)
+
 
 ASK = "runuser -u postgres -- psql -XAtq"
 PASSWORD = "p@ss/w%rd"
