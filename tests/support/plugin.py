@@ -28,6 +28,15 @@ _RELEASES = [
 ]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--debian",
+        type=int,
+        choices=DEBIAN,
+        help="run on the hosts of this release alone, all that there is (default: on both, by_turns and only_on apart)",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "xdist_group(name): tests that must run one after the other (pytest-xdist)")
     config.addinivalue_line(
@@ -49,8 +58,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     Also refuse to run tests of one release on several workers: one would reboot the host that another deploys to.
     """
-    if not os.environ.get("EVERY_VARIANT"):
-        others = set(_of_others_turn(items))
+    if alone := config.getoption("debian"):
+        others = {
+            item for item in items if getattr(item, "callspec", None) and item.callspec.params.get("debian") != alone
+        }
+    else:
+        others = set() if os.environ.get("EVERY_VARIANT") else set(_of_others_turn(items))
+    if others:
         items[:] = [item for item in items if item not in others]
         config.hook.pytest_deselected(items=list(others))
     if os.environ.get("PYTEST_XDIST_WORKER") is None:
