@@ -343,7 +343,7 @@ def load(
     machine: Host | None = None,
     connections: int = 32,
     fresh: int = 0,
-    think_seconds: float = 0.2,
+    think_seconds: float = 0.3,
     seconds: float = 600,
     arguments: Sequence[str] = (),
 ) -> Iterator[Load]:

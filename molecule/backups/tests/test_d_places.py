@@ -16,8 +16,6 @@ from apps.repos import Commit
 from conftest import BACKUPS, Ledger
 from testbed import Host
 
-pytestmark = pytest.mark.only_on(12)
-
 ELSEWHERE = "/mnt/backups/ledger"
 #: As app_backup_keep_daily and its like are.
 KEPT = {"%Y-%m-%d": 7, "%G-%V": 4, "%Y-%m": 6}
@@ -41,6 +39,7 @@ def time_of(name: str) -> datetime.datetime:
     return datetime.datetime.strptime(name, "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC)
 
 
+@pytest.mark.only_on(13)
 def test_what_stays_of_eight_months(ledger):
     now = datetime.datetime.now(datetime.UTC)
     days = [*range(1, 12), *range(14, 63, 7), *range(70, 250, 30)]
@@ -67,6 +66,7 @@ def test_what_stays_of_eight_months(ledger):
     assert set(after) == stay
 
 
+@pytest.mark.only_on(13)
 def test_repository_of_a_disk_that_is_not_mounted_is_not_begun_anew(changed):
     changed.variables["app_backup_repository"] = ELSEWHERE
     changed.run("provision").check()
@@ -103,6 +103,7 @@ def keeper(machines, tmp_path_factory) -> Iterator[dict[str, object]]:
     machine.run(["userdel", "--remove", "keeper"])
 
 
+@pytest.mark.only_on(12)
 def test_lost_machine_is_had_back_from_another_one(changed, keeper, machines):
     """By SFTP, with the key from the vault, and nothing else that was on the disk."""
     changed.variables |= keeper
@@ -126,6 +127,7 @@ def test_lost_machine_is_had_back_from_another_one(changed, keeper, machines):
     assert changed.shell("cat /var/lib/ledger/media/cat.png") == "picture\n"
 
 
+@pytest.mark.only_on(12)
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
@@ -156,6 +158,7 @@ def test_what_keeps_backups_from_another_machine_is_told_in_one_line(changed, ke
     changed.shell(f"rm -rf {BACKUPS}")
 
 
+@pytest.mark.only_on(13)
 def test_copy_to_another_environment_on_another_machine(ledger, new_app, machines, tmp_path):
     """Its own file of the database carries the name of the app there."""
     ledger.write("for staging")

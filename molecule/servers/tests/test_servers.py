@@ -251,9 +251,13 @@ FAULTS = {
 }
 
 
+#: One that does not start is told by each server in its own way; that one hangs or dies is found out by the probe.
+BROKEN = [(case, fault) for case in CASES for fault in FAULTS
+          if fault == "import-error" or case.name in ("uwsgi", "uvicorn", "procfile-waitress")]  # fmt: skip
+
+
 @pytest.mark.by_turns
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize(("case", "fault"), BROKEN, ids=[f"{case.name}-{fault}" for case, fault in BROKEN])
 def test_broken_release_is_never_live(parlour, case, fault):
     """Whichever server is live meanwhile."""
     use(parlour, case)
