@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from conftest import BACKUPS, writing
 
 WORD = {"app_backup_replace": "ledger"}
@@ -64,6 +66,8 @@ def test_nothing_that_was_acknowledged_before_a_backup_is_missing_after_its_rest
     ledger.shell("rm -r /var/lib/ledger.replaced-*")
 
 
+# Debian 12's restic tries for two minutes to read what is not there.
+@pytest.mark.only_on(13)
 def test_damaged_backup_is_told_and_replaces_nothing(ledger):
     rows = ledger.rows()
     pack = ledger.shell(f"find {BACKUPS}/repository/data -type f -size +1k | head -1").strip()
