@@ -18,6 +18,8 @@ from interruptions import (
     unfinished,
 )
 
+pytestmark = pytest.mark.only_on(12)
+
 DISK_MB = 160
 
 

@@ -17,6 +17,8 @@ from interruptions import assert_done, assert_nothing_half, next_round, snapshot
 from apps.repos import Commit, Repo, Submodule, add_commits, make_repo, probe_files
 from testbed import DEBIAN, Host
 
+pytestmark = pytest.mark.only_on(13)
+
 SUBDIRECTORY = "backend"
 
 
