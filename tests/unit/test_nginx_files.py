@@ -97,8 +97,10 @@ def test_files_are_looked_for_in_the_releases_and_then_asked_of_the_app():
     ] * 2
     assert "location @app {" in site
     assert len(directives(site, "proxy_pass")) == 2
-    # The app writes its uploads itself; static files are root's copies, and to look at each folder on the way is dear.
-    assert directives(site, "disable_symlinks") == ["if_not_owner from=/var/lib/shop/media"]
+    assert set(directives(site, "disable_symlinks")) == {
+        "if_not_owner from=/srv/shop/current",
+        "if_not_owner from=/var/lib/shop/media",
+    }
     assert r'"~^/up\.loads(?<app_media>/.+)$" $app_media;' in site
 
 
