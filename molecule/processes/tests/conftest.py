@@ -37,6 +37,8 @@ def depot(new_app, machine) -> Depot:
     """Version 1 is live, with a worker and a ticker. Further versions of the same kind are v2 to v9."""
     machine.run(["apt-get", "-qq", "update"])
     machine.run(["apt-get", "-qq", "install", "--no-install-recommends", "redis-server"])
+    # The role of a cache, which another scenario has used on this host, switches it off.
+    machine.run(["systemctl", "enable", "--now", "redis-server"])
     made = new_app(
         "depot",
         [machine],
