@@ -195,8 +195,10 @@ def test_python_of_the_inventory_and_of_the_file(crate, bulky, debian):
 def test_python_from_a_mirror_by_https(crate, bulky, https_mirror, debian):
     """One in the layout of python-build-standalone is asked for its archives, and each has to be the one that uv knows;
     one with a list of its own is taken at its word."""
-    other = OTHER_PYTHON[debian][1]
+    other, own = OTHER_PYTHON[debian][1], OTHER_PYTHON[25 - debian][1]
     crate.push(Commit(files=probe_files(11, dependency="1.17.0"), tag="https"))
+    # What is live needs none of those that are put aside.
+    crate.deploy("https", flask_app_python=own).check()
     aside = "mkdir /srv/aside && mv /opt/uv-python/cpython-* /srv/aside"
     crate.shell(aside)
     try:
