@@ -37,7 +37,8 @@ def let_go(depot, name: str) -> None:
 
 
 def is_up(depot, unit: str) -> bool:
-    return unit in depot.shell("systemctl list-units --plain --no-legend 'depot.worker.*'")
+    states = "active,activating,deactivating"
+    return unit in depot.shell(f"systemctl list-units --plain --no-legend --state={states} 'depot.worker.*'")
 
 
 def test_job_that_runs_across_a_deploy_is_done_once_and_the_next_one_by_the_new_release(depot):
