@@ -309,7 +309,8 @@ def load(place: Server, dumped: Path) -> None:
         _run(place, [*client, place.name], stdin=f"SET FOREIGN_KEY_CHECKS = 0;\n{drops}")
     script = dumped.with_suffix(".sql")
     as_user.call(place.user, _name_no_definer, str(dumped), str(script))
-    _run(place, [*client, place.name, f"--execute=source {script}"])
+    # Without the word for it, the client goes on after an error in such a file, and ends well.
+    _run(place, [*client, "--abort-source-on-error", place.name, f"--execute=source {script}"])
     script.unlink()
 
 
