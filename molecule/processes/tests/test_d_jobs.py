@@ -113,6 +113,6 @@ def test_what_was_due_while_the_machine_was_off_runs_once_when_it_is_back(depot)
 def test_jobs_go_with_the_inventory_that_names_them(depot):
     depot.variables["flask_app_jobs"] = {}
     depot.deploy("jobs-2").check()
-    wait_for(lambda: not depot.shell("systemctl list-units --plain --no-legend 'depot.*.timer'"))
-    assert not depot.shell("ls /etc/systemd/system/depot.*.timer 2>/dev/null || true")
+    wait_for(lambda: not depot.shell("systemctl list-units --plain --no-legend 'depot.*.*.*.timer'"))
+    assert not depot.shell("ls /etc/systemd/system/depot.*.*.*.timer 2>/dev/null || true")
     assert not depot.shell("ls /var/lib/systemd/timers/stamp-depot.* 2>/dev/null || true")
