@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -30,9 +28,8 @@ class ActionModule(ActionBase):
                 "version": {"type": "str", "required": True},
             }
         )
-        url = json.loads(base64.b64decode(options["repository"]))["url"]
         try:
-            sha = controller_source.OwnRepository(url).choose(options["version"])
+            sha = controller_source.OwnRepository.of(options["repository"]).choose(options["version"])
         except PhaseError as error:
             return controller_source.failed(error)
         return {"changed": False, "sha": sha}

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -35,7 +33,7 @@ class ActionModule(ActionBase):
         result = self._take(options["app"], task_vars)
         if result.get("failed") or not result["provisioned"]:
             return result
-        own = controller_source.OwnRepository(json.loads(base64.b64decode(options["repository"]))["url"])
+        own = controller_source.OwnRepository.of(options["repository"])
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "commits.bundle"
             try:

@@ -72,10 +72,6 @@ class Suggested:
         return {name: value for name, value in {**self.env, **made}.items() if name not in known}
 
 
-def _generated(key: bytes, name: str) -> str:
-    return hmac.new(key, _SECRET.format(name=name).encode(), hashlib.sha256).hexdigest()
-
-
 def read(folder: Path) -> Suggested:
     """What the file in an app's folder asks for; nothing when there is none."""
     path = folder / NAME

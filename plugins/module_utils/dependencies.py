@@ -54,10 +54,6 @@ class Dependencies:
         return self.file not in (*_LOCK_FILES[1:], *_BARE)
 
     @property
-    def is_locked(self) -> bool:
-        return self.file in _LOCK_FILES[1:]
-
-    @property
     def has_settings(self) -> bool:
         """Whether uv's own settings in the repository, such as [tool.uv], say how to install."""
         return self.file in ("uv.lock", *_BARE)

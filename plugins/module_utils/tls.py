@@ -40,10 +40,6 @@ class Facts:
     self_signed: bool
     ends: int
 
-    def covers(self, names: Iterable[str]) -> bool:
-        """Whether it is for all of these names."""
-        return not uncovered(self.names, names)
-
     def ends_within(self, seconds: float) -> bool:
         """Whether it has ended by then."""
         return self.ends < time.time() + seconds

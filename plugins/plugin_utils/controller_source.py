@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,6 +38,11 @@ class OwnRepository(brought.Mirror):
         settings = run(["git", "config", "--get", "core.sshCommand"], env=self.env, check=False)
         if not settings.strip() and not {"GIT_SSH_COMMAND", "GIT_SSH"} & own.keys():
             self.env["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes -o ConnectTimeout=10"
+
+    @classmethod
+    def of(cls, encoded: str) -> OwnRepository:
+        """That of an option ``repository``."""
+        return cls(json.loads(base64.b64decode(encoded))["url"])
 
     def _refuse_silence(self) -> None:
         """A person's git may have a proxy, or another address for the same place."""

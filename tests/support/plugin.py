@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Fixtures for tests on booted hosts.
 
-A test that asks for ``debian`` (or for anything made from it) runs once per Debian release, and with ``--dist
-loadgroup`` the releases run side by side, each on its own hosts and with its own ansible-core. The hosts are those of
+A test that asks for ``debian`` (or for anything made from it) runs once per Debian release, unless a marker below says
+otherwise, and with ``--dist loadgroup`` the releases run side by side, each on its own hosts and with its own
+ansible-core. The hosts are those of
 molecule's scenario ``default``; ``BAREMETAL_FLASK_BED`` names another bed. Without hosts such tests are skipped, and in
 CI they fail.
 """
