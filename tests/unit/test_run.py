@@ -18,7 +18,7 @@ RUN = Path(__file__).resolve().parents[1] / "run"
 TESTS = {
     "passes": "def test_passes():\n    pass\n",
     "skips": "import pytest\n\n\ndef test_skips():\n    pytest.skip('no such program here')\n",
-    "fails": "def test_fails():\n    raise AssertionError\n",
+    "fails": "def test_fails():\n    raise AssertionError('no page\\n' + 'more')\n",
 }
 
 
@@ -68,6 +68,14 @@ def test_status_at_the_end(run, tmp_path, monkeypatch, capsys, names, ci, status
     assert last[-1] == "{} passed, {} failed, {} skipped".format(*counts)
     told = "skipped, which in CI is a failure: sample: " in last[0] and "test_skips: no such program here" in last[0]
     assert told == (ci == "true" and "skips" in names)
+
+
+def test_what_failed_is_named_right_before_the_numbers(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "LEVELS", {"sample": level(run, tmp_path, "passes", "fails")})
+    assert run.run_levels(["sample"]) == 1
+    told, _ = capsys.readouterr().out.splitlines()[-2:]
+    assert told.startswith("failed: sample: ") and "test_fails: " in told
+    assert told.endswith("no page")
 
 
 def test_level_that_is_left_out_as_a_whole_fails_in_ci(run, tmp_path, monkeypatch, capsys):

@@ -115,4 +115,4 @@ def test_jobs_go_with_the_inventory_that_names_them(depot):
     depot.deploy("jobs-2").check()
     wait_for(lambda: not depot.shell("systemctl list-units --plain --no-legend 'depot.*.*.*.timer'"))
     assert not depot.shell("ls /etc/systemd/system/depot.*.*.*.timer 2>/dev/null || true")
-    assert not depot.shell("ls /var/lib/systemd/timers/stamp-depot.* 2>/dev/null || true")
+    assert not depot.shell("ls /var/lib/systemd/timers/stamp-depot.*.*.*.timer 2>/dev/null || true")
