@@ -74,7 +74,8 @@ def test_what_failed_is_named_right_before_the_numbers(run, tmp_path, monkeypatc
     monkeypatch.setattr(run, "LEVELS", {"sample": level(run, tmp_path, "passes", "fails")})
     assert run.run_levels(["sample"]) == 1
     told, _ = capsys.readouterr().out.splitlines()[-2:]
-    assert told.startswith("failed: sample: ") and "test_fails: " in told
+    assert told.startswith("failed: sample: ")
+    assert "test_fails: " in told
     assert told.endswith("no page")
 
 
