@@ -36,8 +36,9 @@ _OF_THE_SHELL = {
 #: kills what is left when the main process has ended: so this one stays, ends the shells between, asks the programs
 #: themselves, and waits for them.
 _WRAPPER = """\
-/bin/sh -c {command} &
-child=$!
+child=
+asked=
+told=
 programs=
 input=$(readlink "/proc/$$/fd/0")
 
@@ -63,7 +64,19 @@ ask() {{
     esac
 }}
 
-trap 'ask "$child" 2>/dev/null' TERM INT
+tell() {{
+    # Once: many programs end at once when they are asked again.
+    if [ -n "$child" ] && [ -z "$told" ]; then
+        told=yes
+        ask "$child" 2>/dev/null
+    fi
+}}
+
+# Before the command starts, and with no end lost that is asked for in between.
+trap 'asked=yes; tell' TERM INT
+/bin/sh -c {command} &
+child=$!
+[ -z "$asked" ] || tell
 wait "$child"
 code=$?
 while kill -0 "$child" 2>/dev/null; do

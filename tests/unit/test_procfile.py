@@ -247,6 +247,21 @@ def test_job_in_hand_is_finished_whatever_the_form_of_the_command(folder, comman
     assert code in (0, 143)
 
 
+def test_end_that_is_asked_for_at_once_reaches_the_program(folder):
+    # On a busy machine the program is ready before the launcher has gone on.
+    (folder / "bin/readlink").write_text('#!/bin/sh\nsleep 0.3\nexec /usr/bin/readlink "$@"\n')
+    (folder / "bin/readlink").chmod(0o755)
+    process = start(folder, "true; python worker.py a; echo never")
+    assert process.stdout.readline().startswith("ready")
+    os.kill(process.pid, signal.SIGTERM)
+    try:
+        rest, _ = process.communicate(timeout=10)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert rest == "finished\n"
+
+
 @pytest.mark.parametrize("command", ["python worker.py a", "FOO=bar python worker.py a"])
 def test_plain_command_takes_the_launcher_s_place(folder, command):
     process = start(folder, command)
