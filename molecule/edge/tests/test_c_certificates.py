@@ -107,6 +107,9 @@ def test_repaired_by_running_it_again(edge, authority):
     context = ssl.create_default_context(cadata=root)
     assert edge.get("/", context=context).status == 200
     assert edge.get("/", name=STRAY, context=context).status == 301
+    told = edge.status()["certificate"]
+    assert "Pebble" in told["issuer"]
+    assert told["renewed"]
     run = edge.run("provision").check()
     assert run.changes() == []
     assert len([call for call in remote_calls(run) if "nginx" in call or "certificate" in call]) <= 5
