@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from depot import NOTES, tree
 
@@ -33,11 +35,10 @@ class Depot(App):
 
 
 @pytest.fixture(scope="session")
-def depot(new_app, machine) -> Depot:
+def depot(new_app, machine) -> Iterator[Depot]:
     """Version 1 is live, with a worker and a ticker. Further versions of the same kind are v2 to v9."""
     machine.run(["apt-get", "-qq", "update"])
     machine.run(["apt-get", "-qq", "install", "--no-install-recommends", "redis-server"])
-    # The role of a cache, which another scenario has used on this host, switches it off.
     machine.run(["systemctl", "enable", "--now", "redis-server"])
     made = new_app(
         "depot",
@@ -49,4 +50,6 @@ def depot(new_app, machine) -> Depot:
     app = Depot(**vars(made))
     app.publish([Commit(files=tree(number), tag=f"v{number}") for number in range(1, 10)])
     app.site("v1").check()
-    return app
+    yield app
+    # Another scenario looks at what the role of a cache leaves of a package that it installs.
+    machine.run(["apt-get", "-qq", "purge", "redis-server"])
