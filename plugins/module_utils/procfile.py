@@ -23,7 +23,9 @@ _LINE = re.compile(r"(?P<type>[^:\s]+):(?P<command>.*)")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _SHELLS = {"ash", "bash", "busybox", "dash", "fish", "ksh", "mksh", "sh", "yash", "zsh"}
 #: Programs that run another one, which may be a shell.
-_BEFORE_OTHERS = {"env", "flock", "ionice", "nice", "nohup", "setsid", "stdbuf", "taskset", "time", "xargs"}
+_BEFORE_OTHERS = {
+    *("env", "flock", "ionice", "nice", "nohup", "setsid", "stdbuf", "taskset", "time", "timeout", "xargs"),
+}
 #: What a shell does itself, so that no program takes its place.
 _OF_THE_SHELL = {
     *("!", ".", ":", "[", "{", "alias", "bg", "case", "cd", "command", "echo", "eval", "exec", "exit", "export"),
@@ -45,12 +47,20 @@ input=$(readlink "/proc/$$/fd/0")
 ask() {{
     case $(readlink "/proc/$1/exe") in
     */sh | */ash | */bash | */busybox | */dash | */fish | */*ksh* | */yash | */zsh* | */flock | */time | */xargs)
-        # Stopped first, so that it starts nothing more.
+        # Stopped first, so that it starts nothing more; ended last: while it ends, nothing below may be stopped, or the
+        # kernel sends SIGHUP to a process group that nobody is left to continue.
         kill -STOP "$1"
-        inner=$(cat "/proc/$1/task/$1/children")
+        for process in $(cat "/proc/$1/task/$1/children"); do ask "$process"; done
         kill -TERM "$1"
         kill -CONT "$1"
-        for process in $inner; do ask "$process"; done
+        ;;
+    */timeout)
+        # It would ask its child twice, and all that the child has started, and kill them after --kill-after. Let be,
+        # it goes on watching the time, and ends with its child.
+        set -- "$1" $(cat "/proc/$1/task/$1/children")
+        [ $# -gt 1 ] || kill -TERM "$1"
+        shift
+        for process; do ask "$process"; done
         ;;
     *)
         programs="$programs $1"

@@ -147,6 +147,7 @@ def test_byte_order_mark_and_other_encodings(tmp_path):
         ("/usr/bin/nice -n 5 python a.py", False),
         ("nohup ./run.sh", False),
         ("flock /tmp/lock python a.py", False),
+        ("timeout -k 5 60 python a.py", False),
         ("$RUNNER a.py", False),
         ("A=b ${RUNNER:-python} a.py", False),
         ("FOO=bar", False),
@@ -180,11 +181,23 @@ while not asked:
 time.sleep(0.6)
 print("finished", flush=True)
 """
+#: One whose job is in the hands of a process of its own, which dies when it is asked to end, as Celery's do.
+POOL = """\
+import os, signal, time
+if not (job := os.fork()):
+    print("ready", flush=True)
+    time.sleep(0.9)
+    print("finished", flush=True)
+    os._exit(0)
+signal.signal(signal.SIGTERM, lambda *_: print("asked", flush=True))
+os.waitpid(job, 0)
+"""
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "worker.py").write_text(WORKER)
+    (tmp_path / "pool.py").write_text(POOL)
     (tmp_path / "run.sh").write_text("#!/bin/sh\npython worker.py from-script\necho never after the end\n")
     (tmp_path / "run.sh").chmod(0o755)
     (tmp_path / "sub").mkdir()
@@ -225,6 +238,18 @@ def start(folder: Path, command: str, **options: dict[str, str]) -> subprocess.P
         "$SCRIPT",
         "flock lock python worker.py a",
         "flock lock sh -c 'python worker.py a; echo never'",
+        "timeout 60 python worker.py a",
+        "timeout -k 0.1 60 python worker.py a",
+        "timeout --preserve-status --signal=INT --kill-after=0.1 1m python worker.py a",
+        "timeout --foreground -s KILL -k 0.1 60 python worker.py a",
+        "timeout 60 sh -c 'python worker.py a'",
+        "timeout -k 0.1 60 sh -c 'python worker.py a; echo never'",
+        "env A=b nice -n 1 timeout 60 ./run.sh",
+        "timeout 60 timeout -k 0.1 50 python worker.py a",
+        "while true; do timeout -k 0.1 60 python worker.py again; done",
+        "python worker.py a | timeout -k 0.1 60 cat",
+        "timeout 60 python pool.py",
+        "timeout -k 0.1 60 sh -c 'python pool.py; echo never'",
     ],
 )
 def test_job_in_hand_is_finished_whatever_the_form_of_the_command(folder, command):
@@ -262,6 +287,22 @@ def test_end_that_is_asked_for_at_once_reaches_the_program(folder):
     assert rest == "finished\n"
 
 
+def test_worker_behind_timeout_is_asked_once(folder):
+    """timeout itself asks twice, the program and then the group it is in: an RQ worker drops its job at the second."""
+    process = start(folder, "timeout -k 0.1 60 python pool.py")
+    assert process.stdout.readline() == "ready\n"
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.communicate(timeout=10)[0].split() == ["asked", "finished"]
+
+
+def test_limit_of_timeout_stays_while_a_job_is_finished(folder):
+    (folder / "slow.py").write_text(WORKER.replace("time.sleep(0.6)", "time.sleep(60)"))
+    process = start(folder, "timeout -s KILL 2 python slow.py a")
+    assert process.stdout.readline()
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.communicate(timeout=10)[0] == ""
+
+
 @pytest.mark.parametrize("command", ["python worker.py a", "FOO=bar python worker.py a"])
 def test_plain_command_takes_the_launcher_s_place(folder, command):
     process = start(folder, command)
@@ -271,7 +312,15 @@ def test_plain_command_takes_the_launcher_s_place(folder, command):
     process.communicate()
 
 
-@pytest.mark.parametrize(("command", "code"), [("python -c 'exit(3)'", 3), ("true && python -c 'exit(3)'", 3)])
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("python -c 'exit(3)'", 3),
+        ("true && python -c 'exit(3)'", 3),
+        ("timeout 60 python -c 'exit(3)'", 3),
+        ("timeout 0.2 python worker.py a", 124),
+    ],
+)
 def test_its_own_end_is_told(folder, command, code):
     process = start(folder, command)
     process.communicate(timeout=10)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from depot import NOTES
+from depot import NOTES, PROCFILE
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
@@ -42,7 +42,8 @@ def is_up(depot, unit: str) -> bool:
 
 
 def test_job_that_runs_across_a_deploy_is_done_once_and_the_next_one_by_the_new_release(depot):
-    depot.deploy("v3").check()
+    # timeout would end the job soon after it has asked the worker.
+    depot.deploy(depot.release_with("limited", 3, worker=f"timeout -k 1 3600 {PROCFILE['worker']}")).check()
     old_worker, old_ticker = hold(depot, "long"), depot.unit("ticker")
     assert depot.notes("long") == ["began 3"]
 
