@@ -17,12 +17,14 @@ def cause(output: str) -> str:
         "Permission denied",
         "Host key verification failed",
         "ERROR:",
+        # git says after git-lfs only that it failed.
+        "Error downloading object:",
         "fatal:",
         "error:",
     ):
         for line in lines:
             if mark in line:
-                return re.sub(r"^(fatal|error|remote|ERROR): ", "", line)
+                return re.sub(r"^(fatal|error|remote|ERROR|Error downloading object: .* Smudge error): ", "", line)
     return lines[-1] if lines else "no answer in time"
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.baremetal.flask.plugins.module_utils import files, git_messages, large_files, urls
+from ansible_collections.baremetal.flask.plugins.module_utils import files, git_login, git_messages, large_files, urls
 from ansible_collections.baremetal.flask.plugins.module_utils.command import CommandError, run
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.phase import Phase, secret_json
@@ -60,7 +60,8 @@ class Repository:
     ) -> None:
         self.path = path
         self.partial = partial
-        self.url, authorization = urls.without_credentials(url)
+        self.url, *login = urls.without_credentials(url)
+        self.credentials = git_login.variables(self.url, *login) if any(login) else {}
         # What git fetches by itself later on (content left out, large files) comes from there, whatever it was once.
         self.settings = [*_SETTINGS, *large_files.settings(), "-c", f"remote.origin.url={self.url}"]
         ssh = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_SECONDS}", "-o", "ServerAliveInterval=10"]
@@ -80,15 +81,8 @@ class Repository:
             "GIT_HTTP_LOW_SPEED_LIMIT": "1",
             "GIT_HTTP_LOW_SPEED_TIME": "30",
             "HOME": "/nonexistent",
+            **self.credentials,
         }
-        if authorization:
-            server = urllib.parse.urlunsplit((*urllib.parse.urlsplit(self.url)[:2], "/", "", ""))
-            self.env |= {
-                "GIT_CONFIG_COUNT": "1",
-                # For the whole server, since submodules may come from other repositories there; for no other server.
-                "GIT_CONFIG_KEY_0": f"http.{server}.extraHeader",
-                "GIT_CONFIG_VALUE_0": f"Authorization: {authorization}",
-            }
 
     def git(
         self,

@@ -128,23 +128,22 @@ def _query(**values: str) -> str:
     return urlencode(values, safe="/", quote_via=quote)
 
 
-def without_credentials(url: str) -> tuple[str, str]:
+def without_credentials(url: str) -> tuple[str, str, str]:
     """Split the user name and password off an http(s) address.
 
-    :returns: the address without them, and the ``Authorization`` header that carries them (or "").
+    :returns: the address without them, and what they are (or "").
 
-    >>> without_credentials("https://bob:s3cret@git.example.com/shop.git")
-    ('https://git.example.com/shop.git', 'Basic Ym9iOnMzY3JldA==')
+    >>> without_credentials("https://bob:s%40cret@git.example.com/shop.git")
+    ('https://git.example.com/shop.git', 'bob', 's@cret')
     >>> without_credentials("git@git.example.com:shop.git")
-    ('git@git.example.com:shop.git', '')
+    ('git@git.example.com:shop.git', '', '')
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
-        return url, ""
-    user, _at, host = parts.netloc.rpartition("@")
-    name, _colon, password = user.partition(":")
-    token = base64.b64encode(unquote(f"{name}:{password}").encode()).decode()
-    return urlunsplit(parts._replace(netloc=host)), f"Basic {token}"
+        return url, "", ""
+    credentials, _at, host = parts.netloc.rpartition("@")
+    user, _colon, password = credentials.partition(":")
+    return urlunsplit(parts._replace(netloc=host)), unquote(user), unquote(password)
 
 
 def credentials_in(url: str) -> list[str]:
@@ -155,10 +154,10 @@ def credentials_in(url: str) -> list[str]:
     >>> credentials_in("https://token@git.example.com/shop.git")
     ['token', 'token', 'dG9rZW46']
     """
-    _url, authorization = without_credentials(url)
-    if not authorization:
+    _url, *decoded = without_credentials(url)
+    if not any(decoded):
         return []
-    name, _colon, password = urlsplit(url).netloc.rpartition("@")[0].partition(":")
+    user, _colon, password = urlsplit(url).netloc.rpartition("@")[0].partition(":")
     # A token stands in the place of a password, or of the name when there is none.
-    secret = password or name
-    return [secret, unquote(secret), authorization.removeprefix("Basic ")]
+    secret = password or user
+    return [secret, unquote(secret), base64.b64encode(":".join(decoded).encode()).decode()]

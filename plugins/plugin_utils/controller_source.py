@@ -21,7 +21,6 @@ from ansible_collections.baremetal.flask.plugins.module_utils.errors import Phas
 
 #: What a playbook that is started by a hook of git inherits, and what then means another repository.
 _OF_HOOKS = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"}
-_CREDENTIALS = {"GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0"}
 
 
 class OwnRepository(brought.Mirror):
@@ -33,8 +32,7 @@ class OwnRepository(brought.Mirror):
         path = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:20]}.git"
         super().__init__(path, url=url)
         own = {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
-        ours = {name: value for name, value in self.env.items() if name in _CREDENTIALS}
-        self.env = {**own, **ours, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
+        self.env = {**own, **self.credentials, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
         settings = run(["git", "config", "--get", "core.sshCommand"], env=self.env, check=False)
         if not settings.strip() and not {"GIT_SSH_COMMAND", "GIT_SSH"} & own.keys():
             self.env["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes -o ConnectTimeout=10"

@@ -32,6 +32,7 @@ LAYERS = [
         "layout",
         "envfile",
         "files",
+        "git_login",
         "git_messages",
         "uv_messages",
         "probe",
@@ -69,6 +70,7 @@ LAYERS = [
 PURE = [
     "errors",
     "nginx_text",
+    "git_login",
     "git_messages",
     "layout",
     "urls",

@@ -15,6 +15,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils.errors import Phas
 from ansible_collections.baremetal.flask.plugins.module_utils.source import Repository
 from ansible_collections.baremetal.flask.plugins.plugin_utils.controller_source import OwnRepository
 from apps.repos import Commit, Repo, Submodule, add_commits, make_repo
+from support.served_git import served_here
 
 #: Does not shrink when it is packed.
 BULK = os.urandom(200_000).hex()
@@ -69,6 +70,22 @@ def test_host_gets_what_it_lacks_and_once(tmp_path, origin, own, host):
     assert content(host, second) == "2"
     assert own.choose("v1") == first
     assert ship(own, host, first, tmp_path) == 0, "it came before"
+
+
+def test_credentials_of_the_address_win_and_are_not_kept(tmp_path, origin, monkeypatch):
+    """A person's git may know others for that server, and keeps whatever has worked."""
+    kept = tmp_path / "kept"
+    (tmp_path / "gitconfig").write_text(f"[credential]\n\thelper = store --file {kept}\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    with served_here(tmp_path, "deploy:s3cret p@ss") as address:
+        kept.write_text(f"http://deploy:another@{address}\n")
+        url = f"http://deploy:s3cret%20p%40ss@{address}/origin.git"
+        own = OwnRepository(url, home=tmp_path / "home")
+        assert own.choose("v1") == origin.sha()
+        assert kept.read_text() == f"http://deploy:another@{address}\n"
+        # Without any in the address it is the person's own that count.
+        kept.write_text(f"http://deploy:s3cret%20p%40ss@{address}\n")
+        assert OwnRepository(f"http://{address}/origin.git", home=tmp_path / "home").choose("v1") == origin.sha()
 
 
 def test_host_whose_history_the_controller_does_not_know(tmp_path, origin, own, host):

@@ -430,8 +430,9 @@ def test_submodule_that_cannot_be_fetched(tmp_path, origin, mirror):
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 1234567\n".format("0" * 64)
 
 
-def test_lfs_pointer_is_refused(origin, mirror, tmp_path):
+def test_lfs_pointer_is_refused_without_git_lfs(origin, mirror, tmp_path, monkeypatch):
     sha = origin.commit(**{".gitattributes": "*.png filter=lfs\n", "static__logo.png": LFS})
+    monkeypatch.setenv("PATH", "/nonexistent")
     repository = mirror(origin.path)
     repository.resolve("main")
     with pytest.raises(PhaseError, match=r"static/logo\.png is kept in Git LFS"):
@@ -510,9 +511,10 @@ def test_file_that_only_talks_about_lfs_is_none_of_it(origin, mirror, tmp_path):
     ],
 )
 def test_credentials_are_taken_off_an_address(url, bare, told):
-    address, header = urls.without_credentials(url)
+    address, user, password = urls.without_credentials(url)
     assert address == bare
-    assert header == (f"Basic {base64.b64encode(told.encode()).decode()}" if told else "")
+    assert (f"{user}:{password}" if told else f"{user}{password}") == told
+    assert urls.credentials_in(url)[2:] == ([base64.b64encode(told.encode()).decode()] if told else [])
 
 
 @pytest.fixture
@@ -628,6 +630,13 @@ def test_ssh_is_told_the_key_and_the_hosts_to_trust(tmp_path, mirror):
         (
             "fatal: unable to access 'https://git.example.com/b.git/': Could not resolve host\n",
             "unable to access 'https://git.example.com/b.git/': Could not resolve host",
+            "the host can reach it",
+        ),
+        (
+            "Downloading a.film (5 KB)\nError downloading object: a.film (f390c62): Smudge error: Error downloading "
+            "a.film (f390): batch response: timeout\nerror: external filter 'git-lfs filter-process' failed\n"
+            "fatal: a.film: smudge filter lfs failed\n",
+            "Error downloading a.film (f390): batch response: timeout",
             "the host can reach it",
         ),
         ("", "no answer in time", "the host can reach it"),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -15,10 +16,12 @@ from refusals import assert_refused
 
 from apps.repos import Commit, git, probe_files
 from support.deployments import App
+from support.served_git import served_git
 
 #: The version of Python that this Debian lacks, and the release that has it.
 OTHER_PYTHON = {12: ("trixie", "3.13"), 13: ("bookworm", "3.11")}
 MAKE_PYTHON = Path(__file__).with_name("make_python.py")
+GIT_PASSWORD = "git-0b7d41f6a92ce853"
 FILM = b"a film that nobody wants in a history\n" * 100
 MIRROR = """\
 server {
@@ -100,8 +103,8 @@ def https_mirror(mirror: str, machine) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def bulky(new_app, machine, debian: int) -> App:
-    """An app whose repository is large, with what it serves kept in LFS."""
+def bulky(new_app, machine, debian: int) -> Iterator[App]:
+    """An app whose repository is large and private, with what it serves kept in LFS."""
     app = new_app("bulky", [machine], flask_app_watch_seconds=0.3, flask_app_partial_clone=True)
     files = probe_files(1, layout="src", entry="package", dependency="1.17.0") | {
         "runtime.txt": f"# the one that we test with\npython-{OTHER_PYTHON[debian][1]}\n",
@@ -117,12 +120,10 @@ def bulky(new_app, machine, debian: int) -> App:
     app.publish([Commit(files=older), Commit(files=files, tag="v1")])
     git(app.repo.path, "config", "uploadpack.allowFilter", "true")
     git(app.repo.path, "config", "uploadpack.allowAnySHA1InWant", "true")
-    oid = hashlib.sha256(FILM).hexdigest()
-    place = app.repo.path / "lfs/objects" / oid[:2] / oid[2:4]
-    place.mkdir(parents=True)
-    (place / oid).write_bytes(FILM)
     app._copy_repository()
-    return app
+    with served_git(machine, GIT_PASSWORD, FILM) as address:
+        app.variables["flask_app_repository"] = f"{address}/bulky.git"
+        yield app
 
 
 def test_what_is_missing_is_refused_one_by_one(bulky):
@@ -150,7 +151,10 @@ def test_all_of_it_is_built(bulky, mirror, debian, crate):
         "flask_app_constraints": ["waitress<3"],
         "flask_app_wsgi": "probe.web:create_app()",
     }
-    bulky.deploy("v1").check()
+    run = bulky.deploy("v1", arguments=["-vvv"]).check()
+    token = base64.b64encode(f"deploy:{GIT_PASSWORD}".encode()).decode()
+    assert [secret for secret in (GIT_PASSWORD, token) if secret in run.output] == []
+    assert bulky.shell(f"grep -rlF -e {GIT_PASSWORD} -e {token} /srv/bulky /etc/bulky || true") == ""
     manifest = json.loads(bulky.shell("cat /srv/bulky/current/release.json"))
     wanted = OTHER_PYTHON[debian][1]
     assert manifest["python"].startswith(f"{wanted}.")

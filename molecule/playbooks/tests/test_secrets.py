@@ -17,6 +17,7 @@ import pytest
 from apps.repos import Commit, probe_files
 from support.deployments import App
 from support.playbooks import Run
+from support.served_git import UNIT, served_git
 from testbed import Host
 
 WATCHER = Path(__file__).resolve().parent / "watch_arguments.py"
@@ -122,11 +123,11 @@ def hidden(bare: Host, new_app: Callable[..., App], tmp_path_factory: pytest.Tem
         runs.append(app.run("run", arguments=["-vvv"], flask_app_command=COMMAND).check())
         runs.append(app.run("logs", arguments=["-vvv"]).check())
         runs.append(app.run("status", arguments=["-vvv"], flask_app_status_file=told).check())
-        with served_by_http(bare) as address:
+        with served_git(bare, GIT_TOKEN) as address:
             over_ssh = app.variables["flask_app_repository"]
-            app.variables["flask_app_repository"] = f"http://deploy:{GIT_TOKEN}@{address}/hidden.git"
+            app.variables["flask_app_repository"] = f"{address}/hidden.git"
             runs.append(app.deploy("v1", arguments=["-vvv"]).check())
-            app.variables["flask_app_repository"] = f"http://deploy:{GIT_TOKEN}@{address}/missing.git"
+            app.variables["flask_app_repository"] = f"{address}/missing.git"
             runs.append(app.deploy("v1", arguments=["-vvv"]))
             app.variables["flask_app_repository"] = over_ssh
     assert runs[2].rc == 2
@@ -144,18 +145,6 @@ def serve_git(host: Host, public_key: str) -> None:
     host.run(["sh", "-c", script], stdin=public_key)
 
 
-@contextmanager
-def served_by_http(host: Host) -> Iterator[str]:
-    """Let a plain web server of the host serve its repositories for the length of the block; its address."""
-    host.run(["git", "-c", "safe.directory=*", "--git-dir=/srv/git/hidden.git", "update-server-info"])
-    words = "python3 -m http.server 8090 --bind 127.0.0.1 --directory /srv/git"
-    host.run(["systemd-run", "--quiet", "--collect", "--unit=git-by-http", *words.split()])
-    try:
-        yield "127.0.0.1:8090"
-    finally:
-        host.run(["systemctl", "stop", "git-by-http"])
-
-
 def test_app_has_its_secrets(hidden: Hidden):
     assert hidden.app.live()["code"] == "1"
     assert hidden.app.ask("/env?name=TOKEN").json()["value"] == TOKEN
@@ -170,8 +159,8 @@ def test_output_shows_none(hidden: Hidden):
 
 
 def test_repository_was_read_with_its_credentials(hidden: Hidden):
-    asked = hidden.app.shell("journalctl --no-pager --unit=git-by-http")
-    assert "GET /hidden.git/info/refs" in asked
+    asked = hidden.app.shell(f"journalctl --no-pager --output=cat --unit={UNIT}").splitlines()
+    assert "GET /hidden.git/info/refs 1" in asked
     (refused,) = hidden.runs[-1].results("release_build")
     assert "http://127.0.0.1:8090/missing.git" in refused["msg"]
     assert hidden.runs[-1].rc == 2
