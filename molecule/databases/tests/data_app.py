@@ -82,6 +82,12 @@ def url():
     return {"database": os.environ.get("DATABASE_URL", ""), "cache": os.environ.get("REDIS_URL", "")}
 
 
+@app.get("/driver")
+def driver():
+    with engine.connect() as connection:
+        return {"driver": type(connection.connection.driver_connection).__module__.partition(".")[0]}
+
+
 @app.get("/storage")
 def storage():
     return {"storage": os.environ.get("DEFAULT_STORAGE_DSN", "")}
@@ -106,9 +112,9 @@ metadata.create_all(engine)
 """
 
 
-def commit(number: int) -> Commit:
+def commit(number: int, *, requirements: str = REQUIREMENTS) -> Commit:
     """Version N, tagged ``v<N>``."""
-    files = {"requirements.txt": REQUIREMENTS, "wsgi.py": APP.replace("CODE", str(number)), "migrate.py": MIGRATE}
+    files = {"requirements.txt": requirements, "wsgi.py": APP.replace("CODE", str(number)), "migrate.py": MIGRATE}
     return Commit(files=files, tag=f"v{number}")
 
 

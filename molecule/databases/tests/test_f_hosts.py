@@ -1,13 +1,16 @@
 # Copyright: baremetal.flask contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""An app on two machines with one database and one cache: open to both, and to nobody else."""
+"""An app on two machines with one database and one cache: open to both, and to nobody else.
+
+It brings another driver than the one that SQLAlchemy looks for by itself.
+"""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
 import pytest
-from data_app import add, commit, is_quiet, reachable
+from data_app import REQUIREMENTS, add, commit, is_quiet, reachable
 
 from support.deployments import App
 
@@ -21,11 +24,12 @@ def fleet(new_app, machines, apart) -> App:
         machines[:2],
         flask_app_watch_seconds=0.5,
         flask_app_database="postgresql",
+        flask_app_database_driver="psycopg",
         flask_app_cache="redis",
         flask_app_release_commands=["python migrate.py"],
     )
     app.groups |= {"database": [apart], "cache": [apart]}
-    app.publish([commit(1)])
+    app.publish([commit(1, requirements=REQUIREMENTS.replace("psycopg2-binary==2.9.11", "psycopg[binary]==3.3.3"))])
     return app
 
 
@@ -37,6 +41,8 @@ def test_both_machines_have_the_same_database_and_cache(fleet, machines):
         assert fleet.ask("/count", machine=machine).json()["count"] == number
     told = [fleet.ask("/url", machine=machine).json() for machine in machines[:2]]
     assert told[0] == told[1]
+    assert str(told[0]["database"]).startswith("postgresql+psycopg://fleet_1:")
+    assert fleet.ask("/driver").json() == {"driver": "psycopg"}
     is_quiet(fleet)
 
 
