@@ -134,7 +134,7 @@ class _Playbooks(Contender):
                 env={
                     "ANSIBLE_CONFIG": str(self.config),
                     "ANSIBLE_CALLBACK_PLUGINS": f"{CALLBACKS}:{FOLDER / 'callbacks'}",
-                    "ANSIBLE_CALLBACKS_ENABLED": "run_record,task_times",
+                    "ANSIBLE_CALLBACKS_ENABLED": "baremetal.flask.module_cache,run_record,task_times",
                     "TASK_TIMES_FILE": str(times),
                 },
             )

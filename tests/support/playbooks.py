@@ -211,7 +211,7 @@ def _environment(env: Mapping[str, str], folder: Path) -> dict[str, str]:
     ours = {
         "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
         "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
-        "ANSIBLE_CALLBACKS_ENABLED": "run_record",
+        "ANSIBLE_CALLBACKS_ENABLED": "baremetal.flask.module_cache,run_record",
         "RUN_RECORD_FILE": str(folder / "record.json"),
         # Every run opens its own connections: an older one may lead to a machine that has lost its power since.
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "cp"),

@@ -110,7 +110,7 @@ def deploy() -> int | None:
         record = Path(folder, "record.json")
         recording = {
             "ANSIBLE_CALLBACK_PLUGINS": str(PROJECT / "tests/support/callbacks"),
-            "ANSIBLE_CALLBACKS_ENABLED": "run_record",
+            "ANSIBLE_CALLBACKS_ENABLED": "baremetal.flask.module_cache,run_record",
             "RUN_RECORD_FILE": str(record),
         }
         argv = [PLAYBOOK, "playbooks/site.yml", *INVENTORY]

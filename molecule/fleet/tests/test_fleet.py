@@ -321,7 +321,7 @@ def held_before(fleet: Fleet, phase: str, version: str, folder: Path, **variable
     pause = folder / "paused"
     runs: list[Run] = []
     env = {
-        "ANSIBLE_CALLBACKS_ENABLED": "run_record,pause_before",
+        "ANSIBLE_CALLBACKS_ENABLED": "baremetal.flask.module_cache,run_record,pause_before",
         "PAUSE_BEFORE": phase,
         "PAUSE_FILE": str(pause),
     }

@@ -199,7 +199,7 @@ def start(app: App, playbook: str = "deploy", *, point: Point = Point("not held"
         debian=app.debian,
         extra_vars={**point.variables, **variables} or None,
         env={
-            "ANSIBLE_CALLBACKS_ENABLED": "run_record,pause_before",
+            "ANSIBLE_CALLBACKS_ENABLED": "baremetal.flask.module_cache,run_record,pause_before",
             "PAUSE_BEFORE": point.pause,
             "PAUSE_FILE": str(pause_file),
         },
