@@ -31,6 +31,10 @@ running:
   description: The server answers. Only in check mode it may not.
   type: bool
   returned: success
+version:
+  description: What the server says it is, such as V(10.11.14-MariaDB-0+deb12u2); empty when it does not answer.
+  type: str
+  returned: success
 addresses:
   description: The addresses of the app's hosts, as this machine resolves their names.
   type: list
@@ -63,7 +67,7 @@ ROLE = "mariadb_server"
 def work(module: AnsibleModule) -> dict[str, Any]:
     options, dry_run = module.params, module.check_mode
     present = options["state"] == "present"
-    nothing = {"running": False, "authority": "", "addresses": [], "summary": "not installed"}
+    nothing = {"running": False, "version": "", "authority": "", "addresses": [], "summary": "not installed"}
     if not mariadb.is_installed():
         if present and not dry_run:
             raise PhaseError("MariaDB is not installed")
@@ -94,6 +98,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         "changed": bool(done),
         "diff": change.diff(),
         "running": running,
+        "version": mariadb.query("SELECT VERSION()")[0][0] if running else "",
         "addresses": server.addresses(options["hosts"]),
         "authority": certificate.text() if after.remote else "",
         "summary": ", ".join(done) or "in place",

@@ -118,6 +118,7 @@ def test_two_apps_of_one_server_keep_out_of_each_other(shop, apart, new_app, mac
 def test_password_is_replaced_without_a_failed_request(shop):
     old = urlsplit(str(shop.ask("/url").json()["database"]))
     connect(shop, old, query="CREATE VIEW bodies AS SELECT body FROM `rows`")
+    connect(shop, old, query="CREATE PROCEDURE greet() SELECT 'hello'")
     # A view acts in the name of the login that has made it.
     assert connect(shop, old, query="SELECT body FROM bodies LIMIT 1") == "apart"
     with load(shop, connections=16, arguments=["--post-path=/"]) as running:
@@ -128,4 +129,7 @@ def test_password_is_replaced_without_a_failed_request(shop):
     shop.run("provision", flask_app_passwords="revoke").check()
     assert "Access denied" in connect(shop, old)
     assert connect(shop, new, query="SELECT body FROM bodies LIMIT 1") == "apart"
+    assert connect(shop, new, query="CALL greet()") == "hello"
+    # A dump has all of it, or there is none.
+    shop.run("backup").check()
     assert shop.run("provision").check().changes() == []
