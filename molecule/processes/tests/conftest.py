@@ -51,5 +51,5 @@ def depot(new_app, machine) -> Iterator[Depot]:
     app.publish([Commit(files=tree(number), tag=f"v{number}") for number in range(1, 10)])
     app.site("v1").check()
     yield app
-    # Another scenario looks at what the role of a cache leaves of a package that it installs.
-    machine.run(["apt-get", "-qq", "purge", "redis-server"])
+    # Another scenario looks at what the role of a cache does with a server that nobody has used.
+    machine.run(["sh", "-c", "apt-get -qq purge redis-server && rm -rf /var/lib/redis"])
