@@ -35,13 +35,13 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ansible
 from ansible import constants
 from ansible.plugins.callback import CallbackBase
+from ansible.plugins.loader import module_utils_loader
 from ansible.release import __version__
 
 if TYPE_CHECKING:
@@ -75,38 +75,46 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_stats(self, stats: AggregateStats) -> None:  # noqa: ARG002
         with contextlib.suppress(OSError):
+            kept = self._all / self._state
             # Somebody who works on the modules may have changed one after the others had been packed.
-            if self._state and self._state == state():
-                self._all.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _copy(self._of_the_run, self._all / self._state)
-                os.utime(self._all / self._state)
-                for old in sorted(self._all.iterdir(), key=lambda path: path.stat().st_mtime)[:-KEPT]:
-                    shutil.rmtree(old, ignore_errors=True)
+            if not self._state or not _missing(self._of_the_run, kept) or self._state != state():
+                return
+            for folder in (self._all.parent, self._all):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _copy(self._of_the_run, kept)
+            for old in sorted(self._all.iterdir(), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def state() -> str:
-    """A name for the present state of all that can be in a packed module."""
-    facts = [__version__, *(f"{path} {about.st_size} {about.st_mtime_ns}" for path, about in _sources())]
-    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:24]
-
-
-def _sources() -> Iterator[tuple[Path, os.stat_result]]:
+    """A name for the present content of all files that can be in a packed module, or decide on how it is packed."""
     plugins = Path(__file__).resolve().parent.parent
-    ours = (plugins / "modules", plugins / "module_utils")
-    # In the configured folders people may keep files that stand in for those of ansible-core.
-    for folder in (*ours, Path(ansible.__file__).parent / "module_utils", *constants.DEFAULT_MODULE_UTILS_PATH):
-        for path in sorted(Path(folder).glob("**/*.py")):
-            yield path, path.stat()
+    core = Path(ansible.__file__).parent
+    # The loader knows the folders of one's own too, whose files stand in for those of ansible-core.
+    folders = {plugins / "modules", plugins / "module_utils", core / "module_utils"}
+    folders |= set(map(Path, module_utils_loader.print_paths().split(os.pathsep)))
+    digest = hashlib.sha256(__version__.encode())
+    for path in [
+        core / "executor/module_common.py",
+        *sorted(path for each in folders for path in each.glob("**/*.py")),
+    ]:
+        content = path.read_bytes()
+        digest.update(f"{path} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:24]
+
+
+def _missing(source: Path, target: Path) -> list[Path]:
+    """The packed modules that lie in one folder and not in the other."""
+    found = [path for path in source.glob(f"{OURS}*") if path.suffix != ".lock"] if source.is_dir() else []
+    return [path for path in found if not (target / path.name).exists()]
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy packed modules that are not there yet; a reader finds each of them whole or not at all."""
-    found = [path for path in source.glob(f"{OURS}*") if path.suffix != ".lock"] if source.is_dir() else []
-    missing = [path for path in found if not (target / path.name).exists()]
-    if not missing:
-        return
-    target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in missing:
+    """Copy what is missing; a reader finds each file whole or not at all, also after a power cut."""
+    for path in _missing(source, target):
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=target, prefix=".", delete=False) as new:
             new.write(path.read_bytes())
+            new.flush()
+            os.fsync(new.fileno())
         Path(new.name).replace(target / path.name)

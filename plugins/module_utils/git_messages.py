@@ -7,6 +7,15 @@ from __future__ import annotations
 
 import re
 
+#: What git, SSH and git-lfs say to a login that is missing or wrong.
+_REFUSED = (
+    "Permission denied",
+    "Authentication failed",
+    "could not read Username",
+    "Authentication required",
+    "Authorization error",
+)
+
 
 def cause(output: str) -> str:
     """The line of git's output that says why."""
@@ -34,7 +43,9 @@ def advice(output: str) -> str:
             "The server's SSH key is not the known one. If it really changed, put the new line into "
             "flask_app_known_hosts and run provision.yml."
         )
-    if "Permission denied" in output or "Authentication failed" in output or "could not read Username" in output:
+    if "Object does not exist" in output:
+        return "Push the files in Git LFS as well (git lfs push --all origin), then run this again."
+    if any(mark in output for mark in _REFUSED):
         return "Check flask_app_repository and that flask_app_deploy_key may read it, then run this again."
     if "dubious ownership" in output:
         return "A repository on the host itself must belong to root."

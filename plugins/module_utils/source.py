@@ -60,8 +60,7 @@ class Repository:
     ) -> None:
         self.path = path
         self.partial = partial
-        self.url, *login = urls.without_credentials(url)
-        self.credentials = git_login.variables(self.url, *login) if any(login) else {}
+        self.url, *self.login = urls.without_credentials(url)
         # What git fetches by itself later on (content left out, large files) comes from there, whatever it was once.
         self.settings = [*_SETTINGS, *large_files.settings(), "-c", f"remote.origin.url={self.url}"]
         ssh = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_SECONDS}", "-o", "ServerAliveInterval=10"]
@@ -81,7 +80,7 @@ class Repository:
             "GIT_HTTP_LOW_SPEED_LIMIT": "1",
             "GIT_HTTP_LOW_SPEED_TIME": "30",
             "HOME": "/nonexistent",
-            **self.credentials,
+            **git_login.variables(self.url, *self.login),
         }
 
     def git(

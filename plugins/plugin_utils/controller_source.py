@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible import constants
 
-from ansible_collections.baremetal.flask.plugins.module_utils import brought
+from ansible_collections.baremetal.flask.plugins.module_utils import brought, git_login
 from ansible_collections.baremetal.flask.plugins.module_utils.command import run
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
@@ -32,7 +32,8 @@ class OwnRepository(brought.Mirror):
         path = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:20]}.git"
         super().__init__(path, url=url)
         own = {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
-        self.env = {**own, **self.credentials, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
+        login = git_login.variables(self.url, *self.login, beside=own)
+        self.env = {**own, **login, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
         settings = run(["git", "config", "--get", "core.sshCommand"], env=self.env, check=False)
         if not settings.strip() and not {"GIT_SSH_COMMAND", "GIT_SSH"} & own.keys():
             self.env["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes -o ConnectTimeout=10"

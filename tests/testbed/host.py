@@ -54,7 +54,7 @@ class Host:
         if process := self._first_process():
             words = ["nsenter", f"--target={process}", "--all", "env", "-i", *CONSOLE]
             if user != "root":
-                words += ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
+                words += ["runuser", "-u", user, "--"]
             return engine.run([*words, *argv], check=check, stdin=stdin)
         # It has no power, and podman says so.
         return engine.podman("exec", "-i", f"--user={user}", self.container, *argv, check=check, stdin=stdin)

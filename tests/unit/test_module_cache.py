@@ -55,7 +55,8 @@ def test_second_run_finds_it_packed(folder):
     assert not run(folder)[0]
     (file,) = kept(folder)
     assert MODULE in file.name.replace(".plugins.modules", "")
-    assert (file.parent.stat().st_mode & 0o777, file.stat().st_mode & 0o777) == (0o700, 0o600)
+    modes = [path.stat().st_mode & 0o777 for path in (file.parents[2], file.parents[1], file.parent, file)]
+    assert modes == [0o700, 0o700, 0o700, 0o600]
     assert run(folder)[0]
     assert kept(folder) == [file]
 
@@ -69,14 +70,19 @@ def test_changed_source_is_packed_anew(folder):
     assert run(folder)[0]
 
 
-def test_changed_file_in_a_folder_of_one_s_own_counts_too(folder):
-    own = folder / "own"
+@pytest.mark.parametrize("beside", [True, False], ids=["beside the playbook", "configured"])
+def test_file_that_stands_in_for_one_of_ansible_core_counts_too(folder, beside):
+    own = folder / ("module_utils" if beside else "own")
     own.mkdir()
-    (own / "distro.py").write_text("")
-    run(folder, ANSIBLE_MODULE_UTILS=str(own))
-    (own / "distro.py").write_text("# changed\n")
-    assert not run(folder, ANSIBLE_MODULE_UTILS=str(own))[0]
-    assert run(folder, ANSIBLE_MODULE_UTILS=str(own))[0]
+    settings = {} if beside else {"ANSIBLE_MODULE_UTILS": str(own)}
+    run(folder, **settings)
+    (own / "distro.py").write_text("one = 1\n")
+    assert not run(folder, **settings)[0]
+    times = (own / "distro.py").stat()
+    (own / "distro.py").write_text("two = 2\n")
+    os.utime(own / "distro.py", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert not run(folder, **settings)[0]
+    assert run(folder, **settings)[0]
 
 
 def test_only_the_newest_states_are_kept(folder):

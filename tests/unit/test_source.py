@@ -639,6 +639,18 @@ def test_ssh_is_told_the_key_and_the_hosts_to_trust(tmp_path, mirror):
             "Error downloading a.film (f390): batch response: timeout",
             "the host can reach it",
         ),
+        (
+            "Error downloading object: a.film (f390c62): Smudge error: Error downloading a.film (f390): [f390] Object "
+            "does not exist on the server: [404] Object does not exist\nfatal: a.film: smudge filter lfs failed\n",
+            "Error downloading a.film (f390): [f390] Object does not exist on the server: [404] Object does not exist",
+            "git lfs push --all origin",
+        ),
+        (
+            "Error downloading object: a.film (f390c62): Smudge error: Error downloading a.film (f390): batch response"
+            ": Authentication required: Authorization error\nfatal: a.film: smudge filter lfs failed\n",
+            None,
+            "flask_app_deploy_key",
+        ),
         ("", "no answer in time", "the host can reach it"),
     ],
 )
