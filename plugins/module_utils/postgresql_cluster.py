@@ -70,12 +70,14 @@ class Cluster:
     def access(self) -> Path:
         return self.settings / "pg_hba.conf"
 
-    def query(self, statement: str, *, timeout: float = 30) -> list[list[str]]:
+    def query(self, statement: str, *, timeout: float = 30, socket: Path | None = None) -> list[list[str]]:
         """Rows of a statement, as the server's own administrator.
 
+        :param socket: the folder of another server's socket, which has the same port.
         :raises CommandError: when the server does not answer.
         """
         words = ["runuser", "-u", "postgres", "--", "psql", "-XqAt", "-F", "\t", "-p", str(PORT), "-d", "postgres"]
+        words += ["-h", str(socket)] if socket else []
         told = run([*words, "-c", statement], cwd=Path("/"), timeout=timeout, title="psql")
         return [line.split("\t") for line in told.splitlines()]
 

@@ -40,6 +40,10 @@ version:
   type: str
   returned: success
   sample: "17"
+archives:
+  description: The app has had the server's changes archived, see M(baremetal.flask.postgresql_archive).
+  type: bool
+  returned: success
 authority:
   description: The certificate that clients on other machines have to trust; empty when there are none.
   type: str
@@ -56,7 +60,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.baremetal.flask.plugins.module_utils import postgresql, postgresql_cluster, server, tuning
+from ansible_collections.baremetal.flask.plugins.module_utils import (
+    postgresql,
+    postgresql_archive,
+    postgresql_cluster,
+    server,
+    tuning,
+)
 from ansible_collections.baremetal.flask.plugins.module_utils.certificate import Certificate
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.postgresql_cluster import Cluster
@@ -64,6 +74,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils.server_clients imp
 from ansible_collections.baremetal.flask.plugins.module_utils.server_files import Change, Wanted
 
 ROLE = "postgresql_server"
+NO_SERVER = {"running": False, "version": "", "archives": False, "authority": ""}
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
@@ -72,9 +83,9 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     cluster = Cluster.find()
     if cluster is None:
         if not present:
-            return {"changed": False, "running": False, "version": "", "authority": "", "summary": "not installed"}
+            return {**NO_SERVER, "changed": False, "summary": "not installed"}
         if dry_run:
-            return {"changed": True, "running": False, "version": "", "authority": "", "summary": "new cluster"}
+            return {**NO_SERVER, "changed": True, "summary": "new cluster"}
         cluster = postgresql_cluster.create()
     before = Clients.read(ROLE)
     after = before.with_client(server.client(options)) if present else before.locking(options["name"])
@@ -101,6 +112,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         "diff": change.diff(),
         "running": running,
         "version": cluster.version,
+        "archives": options["name"] in Clients.read(postgresql_archive.REGISTER).known,
         "authority": certificate.text() if after.remote else "",
         "summary": ", ".join(done) or "in place",
     }

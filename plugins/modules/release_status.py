@@ -73,8 +73,9 @@ status:
       type: dict
     database:
       description:
-        - C(kind) of the app's database, C(size_mb), null when it is not known, and C(replication), who copies it from
-          its server; empty when nobody does.
+        - C(kind) of the app's database, C(size_mb), null when it is not known, C(replication), who copies it from
+          its server (empty when nobody does), and C(archive), what M(baremetal.flask.postgresql_archive_info) tells of
+          point-in-time recovery (empty where there is none).
       type: dict
     disk_mb:
       description: What the app's releases, virtualenvs, repository and data take.
@@ -140,7 +141,7 @@ _NOTHING: dict[str, Any] = {
     "instances": [],
     "requests": None,
     "certificate": None,
-    "database": {"kind": "", "size_mb": None, "replication": ""},
+    "database": {"kind": "", "size_mb": None, "replication": "", "archive": {}},
     "jobs": [],
     "disk_mb": 0,
     "lock": "",
@@ -197,6 +198,7 @@ def _database(this: phase.Phase) -> dict:
         "kind": given.get("kind", ""),
         "size_mb": round(size / (1 << 20), 2) if size else None,
         "replication": given.get("replication") or "",
+        "archive": given.get("archive") or {},
     }
 
 

@@ -60,6 +60,7 @@ def _notes(status: Mapping[str, Any]) -> list[str]:
     if database.get("kind") and database.get("size_mb") is not None:
         copied = f", copied by {database['replication']}" if database.get("replication") else ""
         notes.append(f"database {database['kind']}, {database['size_mb']} MB{copied}")
+    notes += _archive(database.get("archive") or {})
     if requests := status.get("requests"):
         notes.append(_requests(requests))
     if certificate := status.get("certificate"):
@@ -73,6 +74,15 @@ def _notes(status: Mapping[str, Any]) -> list[str]:
     if status.get("lock"):
         notes.append(f"locked: {status['lock']}")
     notes += _backups(status.get("backups") or {})
+    return notes
+
+
+def _archive(told: Mapping[str, Any]) -> list[str]:
+    if not told:
+        return []
+    notes = [f"point-in-time recovery FAILS: {fault}" for fault in told["faults"]]
+    if told["since"]:
+        notes.append(f"point-in-time recovery: since {_clock(told['since'])}, last backup {_clock(told['backup'])}")
     return notes
 
 

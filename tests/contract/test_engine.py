@@ -52,6 +52,7 @@ LAYERS = [
     ["configuration", "one_off"],
     # Servers of databases and caches.
     ["tuning", "firewall", "postgresql", "postgresql_dump", "server_clients", "server_files", "credentials"],
+    ["pgbackrest"],
     ["certificate", "redis"],
     # Dumps and backups, in the layers that the program on a host needs.
     ["server_dump", "restic", "backup_units"],
@@ -62,6 +63,8 @@ LAYERS = [
     ["systemd", "journal", "manifest", "lease", "maintenance", "nginx", "tls", "sqlite_file"],
     ["nginx_logs", "acme", "account", "instances", "phase", "watching"],
     ["server", "mariadb", "postgresql_cluster"],
+    ["postgresql_archive"],
+    ["postgresql_restore"],
     # Parts of a phase.
     ["source", "finish", "undo", "virtualenv", "preparation", "readiness", "processes", "static_files", "jobs"],
     ["build", "brought", "inputs", "going_live", "backup_place", "restore"],
@@ -95,7 +98,7 @@ PURE = [
     "health",
     "settings",
 ]
-PURE += ["tuning", "firewall", "postgresql", "postgresql_dump"]
+PURE += ["tuning", "firewall", "postgresql", "postgresql_dump", "pgbackrest"]
 PURE += ["app_json", "calendars", "database_parts", "dotenv", "flx", "one_off"]
 PURE += ["backup_names", "backup_units"]
 #: The only files that start programs themselves.

@@ -24,6 +24,8 @@ SAID = {
 #: Nobody answers there.
 NOWHERE = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_timeout": 1}
 UNREACHABLE = 4
+#: What these inventories have nothing for, and how it says so.
+REFUSED = {"restore_to_time": "Only a PostgreSQL that site.yml has set up goes back to a moment"}
 #: Each does all of its checks; one inventory for every playbook is enough.
 COMBINATIONS = [(name, playbook) for name in INVENTORIES for playbook in PLAYBOOKS
                 if name == "production" or playbook in ("provision", "deploy")]  # fmt: skip
@@ -40,4 +42,4 @@ def test_variables_of_a_shipped_inventory_are_taken(name: str, playbook: str):
     checked = run.results("check_variables")
     assert checked, run.output
     assert not [result for result in checked if result.get("failed")], run.output
-    assert run.rc & UNREACHABLE, run.output
+    assert REFUSED[playbook] in run.output if playbook in REFUSED else run.rc & UNREACHABLE, run.output

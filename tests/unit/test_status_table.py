@@ -114,6 +114,19 @@ def test_database_is_told_with_those_who_copy_it():
     ]
 
 
+def test_how_far_back_the_database_can_go_is_told():
+    archive = {"since": AT, "backup": AT + 60, "faults": []}
+    database = {"kind": "postgresql", "size_mb": 8.1, "replication": "", "archive": archive}
+    line = "shop-1: point-in-time recovery: since 2026-11-20 10:02, last backup 2026-11-20 10:03"
+    assert status_table.lines({"shop-1": {**EMPTY, "database": database}})[3:] == [line]
+    broken = {**database, "archive": {**archive, "faults": ["nothing is archived"]}}
+    fault = "shop-1: point-in-time recovery FAILS: nothing is archived"
+    assert status_table.lines({"shop-1": {**EMPTY, "database": broken}})[3:] == [fault, line]
+    none = {**database, "archive": {"since": None, "backup": None, "faults": ["there is no backup"]}}
+    told = status_table.lines({"shop-1": {**EMPTY, "database": none}})
+    assert told[3:] == ["shop-1: point-in-time recovery FAILS: there is no backup"]
+
+
 def test_maintenance_is_told_with_those_who_may_pass():
     closed = {"since": WELL["live"]["at"], "addresses": ["192.0.2.7"]}
     assert status_table.lines({"shop-1": {**EMPTY, "maintenance": closed}})[2:] == [
