@@ -105,7 +105,9 @@ def make_database(path: Path, *, rows: int, wal: bool = True) -> sqlite3.Connect
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute(f"PRAGMA journal_mode = {'WAL' if wal else 'DELETE'}")
     connection.execute('CREATE TABLE "en""try" (a)')
+    connection.execute("BEGIN")
     connection.executemany('INSERT INTO "en""try" VALUES (?)', [(number,) for number in range(rows)])
+    connection.execute("COMMIT")
     return connection
 
 
