@@ -279,9 +279,9 @@ mkdir -p {app.jobs}
 printf '{{"release": "%s", "result": "%s", "status": "%s", "ended": %s}}\\n' \
     {release.id} "$SERVICE_RESULT" "$EXIT_STATUS" "$(date +%s)" >"{app.jobs}/.$1" && mv "{app.jobs}/.$1" "{app.jobs}/$1"
 if [ "$2" = skip ] && systemctl --quiet is-active "{timer}"; then
-    # A timer starts at once what came due meanwhile, unless it begins anew.
+    # A timer starts at once what came due meanwhile, unless it has begun anew before this run counts as ended.
     touch "{app.timer_stamps}/stamp-{timer}"
-    systemctl --no-block try-restart "{timer}"
+    timeout 10 systemctl try-restart "{timer}"
 fi
 """
 
