@@ -52,4 +52,4 @@ def depot(new_app, machine) -> Iterator[Depot]:
     app.site("v1").check()
     yield app
     # Another scenario looks at what the role of a cache does with a server that nobody has used.
-    machine.run(["sh", "-c", "apt-get -qq purge redis-server && rm -rf /var/lib/redis"])
+    machine.run(["sh", "-c", "apt-get -qq purge redis-server && rm -f /var/lib/redis/*"])
