@@ -72,7 +72,7 @@ def destroy(bed: Bed, arguments: argparse.Namespace) -> None:
 def act(arguments: argparse.Namespace) -> int:
     bed = Bed(arguments.bed)
     if arguments.command == "install":
-        engine.install()
+        engine.install(engine.missing())
         return 0
     if problem := engine.doctor():
         print(f"testbed: {problem}", file=sys.stderr)

@@ -38,7 +38,7 @@ def step(text: str) -> None:
 def up() -> int:
     """Boot, provision, deploy, and say what to try next."""
     start = time.monotonic()
-    engine.install()
+    engine.install(engine.missing())
     if problem := engine.doctor():
         print(f"demo: no machine can be booted here: {problem}", file=sys.stderr)
         return CANNOT_BOOT

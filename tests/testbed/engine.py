@@ -135,9 +135,8 @@ def doctor() -> str | None:
     return None
 
 
-def install() -> None:
-    """Install what is missing, on Debian and its kin, when that needs no password."""
-    lacking = missing()
+def install(lacking: Sequence[str]) -> None:
+    """Install packages, on Debian and its kin, when that needs no password."""
     if not lacking or not shutil.which("apt-get"):
         return
     if os.geteuid() and subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode:

@@ -15,7 +15,7 @@ PROBLEM = "root or sudo rights are missing"
 
 @pytest.mark.parametrize("what", ["up", "down"])
 def test_what_is_missing_is_told_in_one_line(monkeypatch, capsys, what):
-    monkeypatch.setattr(engine, "install", lambda: None)
+    monkeypatch.setattr(engine, "install", lambda _lacking: None)
     monkeypatch.setattr(engine, "doctor", lambda: PROBLEM)
     monkeypatch.setattr(sys, "argv", ["demo.py", what])
     assert demo.main() == 3

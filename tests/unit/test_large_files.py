@@ -28,7 +28,7 @@ POINTERS = ".gitattributes", "*.film filter=lfs diff=lfs merge=lfs -text\n"
 @pytest.fixture(autouse=True)
 def git_lfs() -> None:
     if not shutil.which("git-lfs"):
-        pytest.skip("git-lfs is not on this machine")
+        pytest.skip("git-lfs is not on this machine: apt-get install git-lfs")
 
 
 def pointer(content: bytes) -> str:
