@@ -23,7 +23,7 @@ import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -192,6 +192,16 @@ class App:
     def live(self, *, machine: Host | None = None) -> dict[str, object]:
         """What the probe app says of itself: ``code``, ``dependency``, ``pid``…"""
         return self.ask(machine=machine).json()
+
+    def wait_until_it_answers(self, *, machine: Host | None = None) -> None:
+        """Wait, 30 s at most, until a host that has booted, or an app that was started, serves again."""
+        deadline = time.monotonic() + 30
+        while True:
+            with suppress(OSError):
+                if self.ask(machine=machine).status == 200:
+                    return
+            assert time.monotonic() < deadline, "it does not serve"
+            time.sleep(0.1)
 
     # What the host holds
 

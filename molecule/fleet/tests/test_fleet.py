@@ -249,7 +249,7 @@ def test_host_that_is_lost_after_the_build_keeps_all_from_switching(fleet: Fleet
     assert run.rc & UNREACHABLE, run.rc
     assert f"{second.name} is unreachable since" in run.output
     assert run.results("release_switch") == []
-    wait_for_answer(fleet, second)
+    fleet.wait_until_it_answers(machine=second)
     assert fleet.codes() == ["3", "3"]
 
 
@@ -258,19 +258,6 @@ def test_next_run_finishes_on_both(fleet: Fleet):
     assert fleet.codes() == ["4", "4"]
     for machine in fleet.machines:
         assert fleet.traces(machine=machine) == fleet.traces_of(fleet.live_id())
-
-
-def wait_for_answer(fleet: Fleet, machine: Host) -> None:
-    """Wait until a host that has booted answers."""
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            if fleet.ask(machine=machine).status == 200:
-                return
-        except OSError:
-            pass
-        assert time.monotonic() < deadline, "the host does not serve after its boot"
-        time.sleep(0.2)
 
 
 # Going back

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import http.client
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -52,13 +51,6 @@ def undisturbed(app: App, *, fresh: bool = False) -> Iterator[None]:
         yield
     requests.check()
     assert app.main_pid() == before, "the neighbour was restarted"
-
-
-def wait_until_it_answers(app: App) -> None:
-    deadline = time.monotonic() + 30
-    while app.ask().status != 200:
-        assert time.monotonic() < deadline, "it has not started"
-        time.sleep(0.1)
 
 
 def test_each_app_answers_under_its_own_name(demo: App, demo2: App, namesake: App):
@@ -136,7 +128,7 @@ def test_restart_disturbs_nobody(demo: App, demo2: App, namesake: App):
     before = demo.main_pid()
     with undisturbed(demo2), undisturbed(namesake):
         demo.shell("systemctl restart demo")
-        wait_until_it_answers(demo)
+        demo.wait_until_it_answers()
     assert demo.main_pid() != before
     assert demo.live()["code"] == "2"
 
@@ -146,7 +138,7 @@ def test_stop_and_start_disturb_nobody(demo: App, demo2: App, namesake: App):
         demo.shell("systemctl stop demo")
         assert demo.ask().status == 502
         demo.shell("systemctl start demo")
-        wait_until_it_answers(demo)
+        demo.wait_until_it_answers()
     assert demo.live()["code"] == "2"
 
 

@@ -27,7 +27,8 @@ def is_page(answer, *, title: str) -> bool:
 def stopped(shop):
     shop.shell("systemctl stop 'shop.web.*'")
     yield shop
-    shop.shell("systemctl restart shop; until [ -S /srv/shop/current/run/web.sock ]; do sleep 0.1; done")
+    shop.shell("systemctl restart shop")
+    shop.wait_until_it_answers()
 
 
 def test_an_app_that_is_down_has_a_page(stopped):
