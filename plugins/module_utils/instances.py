@@ -20,8 +20,8 @@ from ansible_collections.baremetal.flask.plugins.module_utils.layout import VENV
 _SETTLE_SECONDS = 0.2
 
 
-def install_units(release: Release) -> bool:
-    """Lay the release's unit files where systemd reads them. True when that changed something."""
+def install_units(release: Release) -> None:
+    """Lay the release's unit files where systemd reads them."""
     app = release.app
     changed = False
     sources = [release.units / name for name in release.unit_names()]
@@ -34,7 +34,6 @@ def install_units(release: Release) -> bool:
             changed = True
     if changed:
         systemd.refresh([source.name for source in sources])
-    return changed
 
 
 def running(app: App) -> dict[str, Unit]:
@@ -64,11 +63,10 @@ def is_answering(release: Release) -> bool:
     return all(name in up for name in release.web_units())
 
 
-def start(release: Release) -> bool:
-    """Start what answers the release's requests, beside whatever runs. True when some of it was not running."""
-    installed = install_units(release)
-    missing = _start(release.web_units())
-    return bool(installed or missing)
+def start(release: Release) -> None:
+    """Start what answers the release's requests and does not run yet, beside whatever else runs."""
+    install_units(release)
+    _start(release.web_units())
 
 
 def start_work(release: Release) -> None:
@@ -78,14 +76,11 @@ def start_work(release: Release) -> None:
     _start([*release.worker_units(), *release.timers()])
 
 
-def _start(names: list[str]) -> list[str]:
-    # What was asked to end and still finishes something (``deactivating``) ends first, and then systemd starts it anew.
-    here = ("active", "reloading", "activating")
-    missing = [name for name, state in systemd.states(names).items() if state not in here]
-    if missing:
+def _start(names: list[str]) -> None:
+    # What runs is left alone. What was asked to end and still finishes something ends first, and is then started anew.
+    if names:
         # Not waiting: an app that never becomes ready must meet the probe's time limit and not systemd's.
-        systemd.systemctl("start", "--no-block", *missing)
-    return missing
+        systemd.systemctl("start", "--no-block", *names)
 
 
 def take_over_timers(release: Release) -> None:
@@ -127,6 +122,8 @@ def end(app: App, names: list[str]) -> list[str]:
 
     :returns: the units that have not ended yet.
     """
+    if not names:
+        return []
     units = {name: unit for name in names if (unit := Unit.parse(name))}
     ask_to_finish(app, names)
     systemd.stop([name for name, unit in units.items() if unit.is_web or unit.kind == "timer"])

@@ -35,8 +35,8 @@ def undo(this: Phase, lock: Lock, reason: str) -> None:
         instances.switch_off(app)
     elif switched:
         old = app.release(origin)
-        if instances.start(old):
-            _wait_until_listening(old)
+        instances.start(old)
+        _wait_until_listening(old)
         instances.switch(old)
         # They were never stopped; only its timers have handed over.
         instances.start_work(old)

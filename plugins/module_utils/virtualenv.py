@@ -184,8 +184,7 @@ class Packages:
                 ) from error
         # A file that does not compile (a template, another Python's) is none of our business until the app imports it.
         with contextlib.suppress(CommandError):
-            words = [release.venv / "bin/python", "-m", "compileall", "-q", release.src]
-            self.builder.run(words, writable=[release.src], cwd=release.src, env={}, title="compileall")
+            self.builder.compile(release.src, python=release.venv / "bin/python")
 
 
 def _uv_version(uv: Path) -> str:
