@@ -14,7 +14,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.baremetal.flask.plugins.plugin_utils import variables
+from ansible_collections.baremetal.flask.plugins.plugin_utils import early, variables
 
 try:  # Where a value was written. The module is ansible-core's own: without it, messages just name no line.
     from ansible._internal._datatag._tags import Origin
@@ -29,21 +29,23 @@ class ActionModule(ActionBase):
     """Check the variables of the role that this task belongs to, or of the roles that it names."""
 
     TRANSFERS_FILES = False
-    _requires_connection = False
     _supports_check_mode = True
     _supports_async = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Fail with every problem at once; no remote call."""
+        """Fail with every problem at once; no remote call is waited for."""
         super().run(tmp, task_vars)
         _, options = self.validate_argument_spec(
             {
                 "entry_point": {"type": "str", "default": "main"},
                 "roles": {"type": "list", "elements": "str", "default": []},
                 "set_only": {"type": "list", "elements": "str", "default": []},
+                "connect": {"type": "bool", "default": False},
             }
         )
         given = task_vars or {}
+        if options["connect"]:
+            early.connect(self._connection, hosts=len(given["ansible_play_hosts"]), forks=given["ansible_forks"])
         problems = []
         for path in self._role_paths(options["roles"] + options["set_only"]):
             try:

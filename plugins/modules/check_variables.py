@@ -18,7 +18,7 @@ description:
     a wrong type, values that are none of the choices, and values that break a rule (C(meta/variable_rules.yml)).
   - Stricter than Ansible's own validation where that lets a value pass that a role misreads, such as the YAML number
     C(3.10) for a string, or a string for a list.
-  - Runs on the controller only and makes no connection.
+  - Runs on the controller only.
 options:
   entry_point:
     description: Entry point of the role whose required variables have to be set.
@@ -38,6 +38,13 @@ options:
     type: list
     elements: str
     default: []
+  connect:
+    description:
+      - Begin to open the connection to the host meanwhile, so that the release module that comes next finds it open.
+      - Of no effect when it would not last until then (another plugin than P(ansible.builtin.ssh#connection), no
+        C(ControlPersist)), when it takes a password, and when the play has more hosts than forks.
+    type: bool
+    default: false
 attributes:
   action:
     description: Runs as an action plugin.
@@ -54,6 +61,11 @@ author: baremetal.flask contributors
 EXAMPLES = r"""
 - name: Refuse wrong variables before anything is touched
   baremetal.flask.check_variables:
+
+- name: Refuse wrong variables while the connection is being opened
+  baremetal.flask.check_variables:
+    entry_point: deploy
+    connect: true
 
 - name: Refuse wrong variables of every role of the play
   baremetal.flask.check_variables:
