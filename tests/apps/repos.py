@@ -47,6 +47,7 @@ RUN_FAULTS = (
     "hangs",
     "dies-after-answer",
     "crashes",
+    "dies-when-live",
 )
 LAYOUTS = ("flat", "src")
 ENTRIES = {
@@ -211,6 +212,7 @@ def probe_files(
     entry: str = "wsgi",
     subdirectory: str = "",
     committed_instance: bool = False,
+    needs: Sequence[str] = (),
 ) -> dict[str, str]:
     """Return the tree of one version of the probe app.
 
@@ -219,7 +221,7 @@ def probe_files(
     ``fault``: one of RUN_FAULTS (see ``probe/faults.py``; ``seconds`` is their time) or BUILD_FAULTS.
     ``layout``: ``flat`` (requirements.txt, not installed) or ``src`` (pyproject.toml, installed by setuptools).
     ``entry``: how the app can be found, one of ENTRIES. ``subdirectory``: the folder of the repository it stands in.
-    ``committed_instance``: the tree holds ``instance/committed.txt``.
+    ``committed_instance``: the tree holds ``instance/committed.txt``. ``needs``: requirements besides its own.
     Raises ValueError for a choice that does not exist.
     """
     for name, value, choices in (
@@ -233,7 +235,7 @@ def probe_files(
         dependency = dependency_version(int(version))
     if fault == "uninstallable":
         dependency = "99.99.99"
-    requirements = sorted([*REQUIREMENTS, f"{DEPENDENCY}=={dependency}"])
+    requirements = sorted({*REQUIREMENTS, f"{DEPENDENCY}=={dependency}", *needs})
 
     package = "src/probe" if layout == "src" else "probe"
     run_fault = fault if fault in RUN_FAULTS else ""
@@ -241,8 +243,7 @@ def probe_files(
     files = {
         f"{package}/__init__.py": init,
         f"{package}/version.py": f'CODE = "{version}"\nFAULT = "{run_fault}"\nFAULT_SECONDS = {float(seconds)!r}\n',
-        f"{package}/web.py": (PROBE / "web.py").read_text(),
-        f"{package}/faults.py": (PROBE / "faults.py").read_text(),
+        **{f"{package}/{name}": (PROBE / name).read_text() for name in ("web.py", "asgi.py", "faults.py")},
         **ENTRIES[entry],
     }
     if layout == "src":

@@ -310,6 +310,19 @@ def test_crashes(serve_probe):
         assert server.process.wait(timeout=10) < 0
 
 
+def test_dies_when_live(venv, tmp_path):
+    release = tmp_path / "releases/1"
+    for name, text in repos.probe_files(1, fault="dies-when-live").items():
+        path = release / "src" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    with serve(venv, "wsgi", folder=release / "src") as server:
+        time.sleep(1)
+        assert server.get("/healthz") == (200, "ok")
+        (tmp_path / "current").symlink_to(release)
+        assert server.process.wait(timeout=10) < 0
+
+
 def test_slow_start(serve_probe):
     begin = time.monotonic()
     with serve_probe(fault="slow-start", seconds=1.5) as server:

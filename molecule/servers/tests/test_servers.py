@@ -15,64 +15,9 @@ from apps.repos import Commit, probe_files
 from support.deployments import App, load
 
 #: The answers of the probe app, from an ASGI app.
-QUART = """\
-import asyncio
-import os
-import threading
-
-import six
-from quart import Quart, request
-
-import probe.web
-from probe.faults import die
-from probe.version import CODE, FAULT
-
-app = Quart(__name__)
-if FAULT == "import-error":
-    import a_package_that_nobody_declared
-
-
-@app.before_request
-async def wait():
-    if FAULT == "hangs":
-        await asyncio.Event().wait()
-
-
-@app.after_request
-async def die_later(response):
-    if FAULT == "dies-after-answer":
-        threading.Timer(0.05, die).start()
-    return response
-
-
-def identity():
-    return {"code": CODE, "dependency": six.__version__, "pid": os.getpid()}
-
-
-@app.get("/")
-async def index():
-    return identity()
-
-
-@app.get("/healthz")
-async def healthz():
-    return "ok"
-
-
-@app.post("/echo")
-async def echo():
-    return identity() | {"body": (await request.get_data()).decode()}
-
-
-@app.get("/outlive")
-async def outlive():
-    return await asyncio.to_thread(probe.web.outlive)
-
-
-@app.get("/request")
-async def received():
-    return {"scheme": request.scheme, "headers": dict(request.headers)}
-"""
+QUART, QUART_VERSION = "from probe.asgi import app as app\n", "quart==0.22.0"
+#: The dependency of a case's versions, and of the last of them.
+OLD, NEW = "1.17.0", "1.16.0"
 #: What an app may say there that no platform could live with, and what it may well say.
 OWN_SETTINGS = """\
 bind = "0.0.0.0:8000"
@@ -107,40 +52,45 @@ SERVED = {
 
 @dataclass(frozen=True)
 class Case:
-    """A server, how the inventory asks for it, the processes by which it is known, and gunicorn's worker class."""
+    """A server, how the inventory asks for it, the processes by which it is known, and gunicorn's worker class.
+
+    With the layout ``src`` the app is an installed package: its code is not in the virtualenv that its versions share.
+    """
 
     name: str
     process: str
     variables: dict[str, object] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
-    requirements: str = ""
+    needs: tuple[str, ...] = ()
     worker: str = ""
+    layout: str = "flat"
 
     @property
     def is_on_port(self) -> bool:
         return "Procfile" in self.files
 
-    def tree(self, version: int, **options: object) -> dict[str, str]:
+    def tree(self, version: int, *, dependency: str = OLD, fault: str = "") -> dict[str, str]:
         entry = "none" if "served.py" in self.files else "wsgi"
-        files = probe_files(version, dependency="1.17.0", entry=entry, **options) | self.files
-        files["requirements.txt"] += self.requirements
-        return files
+        files = probe_files(
+            version, dependency=dependency, fault=fault, entry=entry, layout=self.layout, needs=self.needs
+        )
+        return files | self.files
 
 
 CASES = [
     Case("sync", "gunicorn", {"flask_app_worker_class": "sync"}, worker="sync"),
     Case("gevent", "gunicorn", {"flask_app_server": "gunicorn", "flask_app_worker_class": "gevent"}, worker="gevent"),
     Case("own", "gunicorn", {}, {"gunicorn.conf.py": OWN_SETTINGS}, worker="sync"),
-    Case("uwsgi", "uwsgi", {"flask_app_server": "uwsgi"}),
+    Case("uwsgi", "uwsgi", {"flask_app_server": "uwsgi"}, layout="src"),
     # A factory, which waitress cannot call with arguments; and a version of the app's own.
     Case(
         "waitress",
         "waitress-serve",
         {"flask_app_server": "waitress", "flask_app_wsgi": FACTORY},
-        {},
-        "waitress==3.0.1\n",
+        needs=("waitress==3.0.1",),
+        layout="src",
     ),
-    Case("uvicorn", "uvicorn", {"flask_app_server": "uvicorn"}, {"wsgi.py": QUART}, "quart==0.22.0\nflask==3.1.3\n"),
+    Case("uvicorn", "uvicorn", {"flask_app_server": "uvicorn"}, {"wsgi.py": QUART}, (QUART_VERSION,), layout="src"),
     # Procfile commands of the known servers, on $PORT.
     Case("procfile-gunicorn", "gunicorn", {}, SERVED, worker="sync"),
     Case("procfile-own", "gunicorn", {}, SERVED | {"gunicorn.conf.py": OWN_SETTINGS}, worker="sync"),
@@ -152,14 +102,14 @@ CASES = [
             "Procfile": "web: cd . && waitress-serve --port=$PORT --trusted-proxy=127.0.0.1 "
             "--trusted-proxy-headers=x-forwarded-proto wsgi:app\n"
         },
-        "waitress==3.0.2\n",
+        ("waitress==3.0.2",),
     ),
     Case(
         "procfile-uvicorn",
         "uvicorn",
         {},
         {"Procfile": "web: uvicorn wsgi:app --host 0.0.0.0 --port $PORT\n", "wsgi.py": QUART},
-        "quart==0.22.0\nflask==3.1.3\n",
+        (QUART_VERSION,),
     ),
 ]
 
@@ -193,39 +143,82 @@ def use(app: App, case: Case) -> None:
     [pytest.param(case, id=case.name, marks=[pytest.mark.on_both] * (case is CASES[0])) for case in CASES],
 )
 def test_server(parlour, case):
-    """Switches and a rollback under load, a request that takes longer than a switch, and what the app is told."""
+    """Users ask all the time while its releases change in every way in which they do, and one asks something long."""
     use(parlour, case)
-    tag = case.name
     # A web command on $PORT is the same to the platform whatever it is; the scenario processes has more of it.
     versions = (1, 2) if case.is_on_port else (1, 2, 3)
-    parlour.publish([Commit(files=case.tree(number), tag=f"{tag}-{number}") for number in versions])
+    dependencies = {number: NEW if number == versions[-1] else OLD for number in versions}
+    tags = {number: f"{case.name}-{number}" for number in versions}
+    parlour.publish([
+        Commit(files=case.tree(number, dependency=dependencies[number]), tag=tags[number]) for number in versions
+    ])  # fmt: skip
     run = parlour.site if not parlour.live_id() else parlour.deploy
-    run(f"{tag}-1").check()
+    run(tags[1]).check()
     assert any(case.process in line for line in command_lines(parlour)), command_lines(parlour)
-    for pin in case.requirements.split():
+    for pin in case.needs:
         name = f"{pin.replace('==', '-')}.dist-info"
         assert name in parlour.shell(f"ls {parlour.root}/current/venv/lib/python3*/site-packages"), "the app's pin wins"
 
+    first_venv = parlour.venv()
     with load(parlour, connections=32) as running, ThreadPoolExecutor() as pool:
         slow = pool.submit(parlour.ask, "/outlive", timeout=90)
         for number in versions[1:]:
-            parlour.deploy(f"{tag}-{number}").check()
+            parlour.deploy(tags[number]).check()
             assert parlour.live()["code"] == str(number)
+            assert (parlour.venv() == first_venv) is (dependencies[number] == OLD)
         assert slow.result().json()["code"] == "1", "it came before the first switch, and was answered after it"
+        if case.process != "gunicorn":  # which the scenario release takes through all of that
+            check_what_decides(parlour, tags[versions[-1]])
         parlour.rollback().check()
         assert parlour.live()["code"] == str(versions[-2])
     running.check()
+    assert parlour.traces() == parlour.traces_of(parlour.live_id()), "nothing of older releases runs"
     report = running.report
     assert min(report["methods"].values()) > 0, report["methods"]
     assert report["found_closed_before_reuse"] == 0
-    assert {answer["code"] for answer in report["answers"]} == set(map(str, versions))
+    pairs = {(answer["code"], answer["dependency"]) for answer in report["answers"]}
+    assert pairs == {(str(number), dependency) for number, dependency in dependencies.items()}
     check_what_it_is_told(parlour)
+    check_who_reaches_it(parlour)
     if case.worker:
         assert f"Using worker: {case.worker}" in journal(parlour)
     if case.worker and not case.is_on_port and "gunicorn.conf.py" not in case.files:
         check_default_workers(parlour)
     if "gunicorn.conf.py" in case.files:
         check_own_settings(parlour)
+
+
+def check_nothing_to_do(parlour: App, tag: str, **variables: object) -> None:
+    """What is live stays, down to its process."""
+    live, pid = parlour.live_id(), parlour.main_pid()
+    run = parlour.deploy(tag, **variables).check()
+    assert run.changed == 0, run.changes()
+    assert (parlour.live_id(), parlour.main_pid()) == (live, pid)
+
+
+def check_what_decides(parlour: App, tag: str) -> None:
+    """The same ref again changes nothing, a variable alone makes a release, and the way back has its old value."""
+    check_nothing_to_do(parlour, tag)
+    live, venv = parlour.live_id(), parlour.venv()
+    parlour.variables["flask_app_env"] = {"NOTE": tag}
+    parlour.deploy(tag).check()
+    assert parlour.live_id() != live
+    assert parlour.venv() == venv, "the dependencies are the same"
+    assert parlour.ask("/env?name=NOTE").json()["value"] == tag
+    parlour.rollback().check()
+    assert parlour.live_id() == live
+    assert parlour.ask("/env?name=NOTE").json()["value"] is None
+    check_nothing_to_do(parlour, tag, flask_app_honour_hold=True)
+    del parlour.variables["flask_app_env"]
+
+
+def check_who_reaches_it(parlour: App) -> None:
+    """The app and the web server, and no other user of the host, whatever mode a server gives its socket."""
+    users = ("parlour", "www-data", "admin", "nobody", "parlour-build")
+    connect = f'socket.socket(socket.AF_UNIX).connect("{parlour.root}/current/run/web.sock")'
+    words = f"python3 -c 'import socket; {connect}' 2>/dev/null && echo $user || true"
+    let_through = parlour.shell(f"for user in {' '.join(users)}; do runuser -u $user -- {words}; done").split()
+    assert let_through == ["parlour", "www-data"]
 
 
 def check_default_workers(parlour: App) -> None:
@@ -243,31 +236,35 @@ def check_own_settings(parlour: App) -> None:
     assert "control socket" not in journal(parlour).lower()
 
 
+KILLED = "(was killed by signal 9|ended with status 137)"
 #: What a person reads of each fault.
 FAULTS = {
     "import-error": "a_package_that_nobody_declared",
     "hangs": "got no answer within 1 s",
-    "dies-after-answer": r"process (was killed by signal 9|ended with status 137)",
+    "dies-when-live": f"the new release went bad .*process {KILLED}",
+    "dies-after-answer": f"process {KILLED}",
 }
 
 
 #: One that does not start is told by each server in its own way; that one hangs or dies is found out by the probe.
 BROKEN = [(case, fault) for case in CASES for fault in FAULTS
-          if fault == "import-error" or case.name in ("uwsgi", "uvicorn", "procfile-waitress")]  # fmt: skip
+          if fault == "import-error" or case.name in ("uwsgi", "waitress", "uvicorn", "procfile-waitress")]  # fmt: skip
 
 
 @pytest.mark.by_turns
 @pytest.mark.parametrize(("case", "fault"), BROKEN, ids=[f"{case.name}-{fault}" for case, fault in BROKEN])
-def test_broken_release_is_never_live(parlour, case, fault):
+def test_broken_release_changes_nothing(parlour, case, fault):
     """Whichever server is live meanwhile."""
     use(parlour, case)
     tag = f"{case.name}-{fault}"
     parlour.push(Commit(files=case.tree(90, fault=fault), tag=tag), branch="broken")
-    live, code = parlour.live_id(), parlour.live()["code"]
-    broken = parlour.deploy(tag, flask_app_health_seconds=6, flask_app_health_answer_seconds=1)
+    live, pid, code = parlour.live_id(), parlour.main_pid(), parlour.live()["code"]
+    broken = parlour.deploy(
+        tag, flask_app_health_seconds=6, flask_app_health_answer_seconds=1, flask_app_watch_seconds=30
+    )
     assert broken.rc != 0
     assert re.search(FAULTS[fault], broken.output), broken.output
-    assert parlour.live_id() == live
+    assert (parlour.live_id(), parlour.main_pid()) == (live, pid)
     assert parlour.live()["code"] == code
     assert {unit.split(".")[3] for unit in parlour.units()} == {live}, "nothing of the broken one is left"
 

@@ -96,6 +96,19 @@ def crashes(_app: Flask, seconds: float) -> None:
     timer.start()
 
 
+def dies_when_live(_app: Flask, _seconds: float) -> None:
+    """Die with the whole server half a second after the release has gone live, whenever that is."""
+    threading.Thread(target=_die_when_live, daemon=True).start()
+
+
+def _die_when_live() -> None:
+    here = Path.cwd()
+    while (here.parents[2] / "current/src").resolve() != here.resolve():
+        time.sleep(0.02)
+    time.sleep(0.5)
+    die()
+
+
 def die() -> None:
     """Kill this process, and first the master above it, which would start another worker.
 
@@ -121,4 +134,5 @@ FAULTS: dict[str, Callable[[Flask, float], None]] = {
     "hangs": hangs,
     "dies-after-answer": dies_after_answer,
     "crashes": crashes,
+    "dies-when-live": dies_when_live,
 }
