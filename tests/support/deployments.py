@@ -237,7 +237,8 @@ class App:
 
     def traces(self, *, machine: Host | None = None) -> dict[str, set[str]]:
         """Everything by which a host holds instances of this app: units, unit files, folders of sockets."""
-        files = self.shell(f"cd /etc/systemd/system && ls -d {self.name}.*.*.*.service* || true", machine=machine)
+        names = f"{self.name}.*.*.*.service* {self.name}.*.*.*.socket*"
+        files = self.shell(f"cd /etc/systemd/system && ls -d {names} || true", machine=machine)
         sockets = self.shell(f"ls /run/{self.name} 2>/dev/null || true", machine=machine)
         return {
             "units": self.units(machine=machine),
@@ -246,9 +247,13 @@ class App:
         }
 
     def traces_of(self, release_id: str) -> dict[str, set[str]]:
-        """What ``traces`` returns while exactly this release runs with one web instance."""
-        unit = f"{self.name}.web.1.{release_id}.service"
-        return {"units": {unit}, "unit files": {unit}, "socket folders": {release_id}}
+        """What ``traces`` returns while exactly this release runs with one web instance, or one behind its proxy."""
+        units, sockets = {f"{self.name}.web.1.{release_id}.service"}, set()
+        proxy = f"{self.name}.web:proxy.1.{release_id}"
+        if self.shell(f"ls {self.root}/releases/{release_id}/units/{proxy}.socket || true"):
+            units.add(f"{proxy}.service")
+            sockets.add(f"{proxy}.socket")
+        return {"units": units, "unit files": units | sockets, "socket folders": {release_id}}
 
     def is_locked(self, *, machine: Host | None = None) -> bool:
         """Whether a lease lies there, expired or not: a run that has ended leaves none."""
@@ -264,7 +269,7 @@ class App:
         return int(self.shell(words, machine=machine))
 
     def main_pid(self, *, machine: Host | None = None) -> int:
-        """The process id of the live release's gunicorn."""
+        """The process id of the live release's server."""
         unit = f"{self.name}.web.1.{self.live_id(machine=machine)}.service"
         return int(self.shell(f"systemctl show --value --property=MainPID {unit}", machine=machine))
 

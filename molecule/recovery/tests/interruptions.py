@@ -57,17 +57,45 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     return name
 '''
 
-_WSGI = """\
+_GATE = """\
 import pathlib
 import time
 
 while pathlib.Path("%(hold)s/start").exists():
     time.sleep(0.02)
 
-from probe import create_app
-
-app = create_app()
 """
+_ENTRIES = {
+    "wsgi.py": _GATE + "from probe import create_app\n\napp = create_app()\n",
+    "asgi.py": _GATE + "from probe.asgi import app as app\n",
+    "Procfile": "web: waitress-serve --port=$PORT wsgi:app\n",
+}
+
+
+@dataclass(frozen=True)
+class Server:
+    """What the command line of its process holds, what the inventory says for it, and where it is interrupted."""
+
+    command: str
+    variables: Mapping[str, object]
+    debian: int = 13
+
+
+SERVERS = {
+    "gunicorn": Server("gunicorn --config", {"flask_app_server": "gunicorn"}),
+    "uwsgi": Server("uwsgi --master", {"flask_app_server": "uwsgi"}),
+    "waitress": Server("waitress-serve --unix-socket", {"flask_app_server": "waitress"}),
+    "uvicorn": Server(
+        "uvicorn --uds",
+        {
+            "flask_app_server": "uvicorn",
+            "flask_app_wsgi": "asgi:app",
+            "flask_app_extra_packages": ["quart==0.22.0"],
+        },
+    ),
+    # Debian 12's proxy of a socket tells systemd nothing.
+    "procfile": Server("waitress-serve --port", {"flask_app_server": "procfile"}, debian=12),
+}
 
 
 def gated_commit(version: int, *, dependency: str = "1.17.0") -> Commit:
@@ -76,15 +104,19 @@ def gated_commit(version: int, *, dependency: str = "1.17.0") -> Commit:
     pyproject = files["pyproject.toml"].replace("[project]", 'backend-path = ["backend"]\n\n[project]', 1)
     pyproject = pyproject.replace('requires = ["setuptools>=77"]', "requires = []")
     pyproject = pyproject.replace('"setuptools.build_meta"', '"gated"')
-    gates = {"backend/gated.py": _BUILD_BACKEND % {"hold": HOLD}, "wsgi.py": _WSGI % {"hold": HOLD}}
-    return Commit(files=files | gates | {"pyproject.toml": pyproject}, message=f"Version {version}", tag=f"v{version}")
+    gates = {"backend/gated.py": _BUILD_BACKEND, **_ENTRIES}
+    files |= {path: text.replace("%(hold)s", HOLD) for path, text in gates.items()} | {"pyproject.toml": pyproject}
+    return Commit(files=files, message=f"Version {version}", tag=f"v{version}")
 
 
 # What the app says of itself
 
 
-def next_round(app: App) -> str:
+def next_round(app: App, server: str = "gunicorn") -> str:
     """Change a variable of the inventory, so that the next deploy makes a new release; return what it will answer."""
+    for name in set().union(*(each.variables for each in SERVERS.values())):
+        app.variables.pop(name, None)
+    app.variables |= SERVERS[server].variables
     app.variables["flask_app_env"] = {"ROUND": (number := f"round-{next(_ROUNDS)}")}
     return number
 
@@ -149,8 +181,19 @@ POINTS = (BUILDING, BUILT, MIGRATING, STARTING, WATCHING, DRAINING)
 
 
 def points(*on_both: Point) -> list[ParameterSet]:
-    """All points as variants of a test, some of which run on both Debian releases."""
-    return [pytest.param(point, id=point.name, marks=[pytest.mark.on_both] * (point in on_both)) for point in POINTS]
+    """All points as variants of a test, with gunicorn; some of them run on both Debian releases."""
+    both = pytest.mark.on_both
+    return [pytest.param(point, "gunicorn", id=point.name, marks=[both] * (point in on_both)) for point in POINTS]
+
+
+def with_each_server(*points: Point) -> list[ParameterSet]:
+    """Variants with every other server. From its second point on it also serves what is live already."""
+    return [
+        pytest.param(point, name, id=f"{point}-{name}", marks=pytest.mark.only_on(server.debian))
+        for name, server in SERVERS.items()
+        if name != "gunicorn"
+        for point in points
+    ]
 
 
 @dataclass(eq=False)
@@ -313,5 +356,7 @@ def assert_only_live_runs(app: App) -> None:
 def assert_done(app: App, *, answers: str) -> None:
     """The deploy is through: users get that round, and nothing is left of any other or of the run."""
     assert live_round(app) == answers
+    server = SERVERS[app.variables.get("flask_app_server", "gunicorn")]
+    assert f"/{server.command}" in app.shell(f"tr '\\0' ' ' </proc/{app.main_pid()}/cmdline")
     assert app.traces() == app.traces_of(app.live_id())
     assert_nothing_half(app)

@@ -27,6 +27,7 @@ from interruptions import (
     stand_at,
     start,
     wait_for,
+    with_each_server,
 )
 
 from support.deployments import load
@@ -45,9 +46,9 @@ def users(app):
 
 @pytest.mark.usefixtures("users")
 @pytest.mark.by_turns
-@pytest.mark.parametrize("point", points(BUILDING, STARTING))
-def test_next_run_finishes_what_a_killed_controller_began(app, point):
-    old, new = live_round(app), next_round(app)
+@pytest.mark.parametrize(("point", "server"), with_each_server(STARTING) + points(BUILDING, STARTING))
+def test_next_run_finishes_what_a_killed_controller_began(app, point, server):
+    old, new = live_round(app), next_round(app, server)
     attempt = stand_at(app, point)
     attempt.kill()
     assert live_round(app) == (new if point.switched else old)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 from interruptions import (
     BUILT,
+    SERVERS,
     WATCHING,
     assert_done,
     assert_nothing_half,
@@ -110,13 +111,24 @@ def test_disk_fills_up_between_two_phases(tight):
     assert_done(tight, answers=new)
 
 
-def test_disk_fills_up_after_the_switch(tight):
-    """What is live and well stays live, and the old release ends: that needs no space."""
-    new = next_round(tight)
-    attempt = stand_at(tight, WATCHING)
+@pytest.mark.parametrize("server", SERVERS)
+def test_disk_fills_up_after_the_switch(tight, server):
+    """What is live and well stays live, and the old release ends: that needs no space. The next release needs some."""
+    new = next_round(tight, server)
+    attempt = stand_at(tight, WATCHING, flask_app_watch_seconds=3)
     fill(tight, but_kb=0)
     attempt.finish().check()
     assert_done(tight, answers=new)
+
+    # The old one has left some.
+    free(tight)
+    fill(tight, but_kb=0)
+    before = snapshot(tight)
+    next_round(tight, server)
+    run = tight.deploy()
+    assert run.rc != 0
+    assert "the disk is full" in run.results("release_build")[-1]["msg"]
+    assert snapshot(tight) == before
 
 
 def test_disk_that_is_full_when_the_switch_is_recorded_takes_it_back(tight):

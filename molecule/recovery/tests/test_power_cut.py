@@ -12,6 +12,7 @@ import time
 import pytest
 from interruptions import (
     POINTS,
+    SERVERS,
     STARTING,
     WATCHING,
     assert_done,
@@ -21,6 +22,7 @@ from interruptions import (
     points,
     stand_at,
     wait_for,
+    with_each_server,
 )
 
 #: From the moment the host is switched on; a few seconds on a machine that does nothing else.
@@ -35,9 +37,9 @@ def assert_back(app, answers, *, since: float, record_property) -> None:
 
 
 @pytest.mark.by_turns
-@pytest.mark.parametrize("point", points(WATCHING))
-def test_power_cut_during_a_deploy(app, point, record_property):
-    old, new = live_round(app), next_round(app)
+@pytest.mark.parametrize(("point", "server"), with_each_server(WATCHING, STARTING) + points(WATCHING))
+def test_power_cut_during_a_deploy(app, point, server, record_property):
+    old, new = live_round(app), next_round(app, server)
     attempt = stand_at(app, point)
     app.machine.kill()
     attempt.kill()
@@ -75,9 +77,12 @@ def test_power_cut_during_a_rollback(app, point, record_property):
 
 
 @pytest.mark.by_turns
-@pytest.mark.parametrize("point", [point for point in POINTS if not point.pause], ids=str)
-def test_reboot_during_a_deploy(app, point, record_property):
-    old, new = live_round(app), next_round(app)
+@pytest.mark.parametrize(
+    ("point", "server"), list(zip([point for point in POINTS if not point.pause], SERVERS, strict=True)), ids=str
+)
+def test_reboot_during_a_deploy(app, point, server, record_property):
+    """Each time from one server to the next."""
+    old, new = live_round(app), next_round(app, server)
     attempt = stand_at(app, point)
     since = time.monotonic()
     app.machine.reboot()
