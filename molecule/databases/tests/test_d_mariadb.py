@@ -15,6 +15,33 @@ pytestmark = pytest.mark.only_on(12)
 
 LOCAL = "mysql+pymysql://my-shop@localhost/my-shop?charset=utf8mb4&unix_socket=/run/mysqld/mysqld.sock"
 
+#: A second server on the machine, which follows the first one.
+FOLLOW = """
+set -e
+printf '[mariadbd]\\nlog_bin\\nserver_id = 1\\n' >/etc/mysql/mariadb.conf.d/99-copied.cnf
+systemctl restart mariadb
+mariadb -e "GRANT REPLICATION SLAVE ON *.* TO 'copy'@'127.0.0.1' IDENTIFIED BY 'a-password'"
+install -d -o mysql /run/copy
+mariadb-install-db --no-defaults --user=mysql --datadir=/run/copy/data >/dev/null
+systemd-run --quiet --collect --unit=copy --uid=mysql --service-type=notify mariadbd --no-defaults --server-id=2 \\
+  --datadir=/run/copy/data --socket=/run/copy/socket --skip-networking
+mariadb --socket=/run/copy/socket -e "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_USER = 'copy',
+  MASTER_PASSWORD = 'a-password'; START SLAVE"
+mariadb -e "CREATE DATABASE copied"
+for _ in $(seq 50); do
+  mariadb --socket=/run/copy/socket -e "USE copied" 2>/dev/null && exit
+  sleep 0.2
+done
+mariadb --socket=/run/copy/socket -e "SHOW SLAVE STATUS\\G"
+exit 1
+"""
+FOLLOW_NO_MORE = """
+systemctl stop copy
+mariadb -e "DROP USER 'copy'@'127.0.0.1'; DROP DATABASE copied; RESET MASTER"
+rm -r /run/copy /etc/mysql/mariadb.conf.d/99-copied.cnf
+systemctl restart mariadb
+"""
+
 
 def connect(
     app: App, url: SplitResult, *, database: str = "", password: str = "", tls: bool = True, query: str = "SELECT 1"
@@ -46,6 +73,15 @@ def test_app_moves_to_mariadb_on_its_machine(shop, machine):
     is_quiet(shop)
     found = shop.status()["database"]
     assert (found["kind"], found["replication"]) == ("mariadb", "")
+
+
+def test_who_copies_the_database_is_shown(shop):
+    try:
+        shop.shell(FOLLOW)
+        assert shop.status()["database"]["replication"].startswith("copy on 127.0.0.1:")
+    finally:
+        shop.shell(FOLLOW_NO_MORE)
+    assert shop.status()["database"]["replication"] == ""
 
 
 def test_server_that_restarts_under_load_and_during_a_deploy_loses_nothing(shop):
