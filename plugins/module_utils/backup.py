@@ -246,8 +246,7 @@ def available(settings: Settings) -> list[backup_names.Backup]:
     app = settings.place
     store = settings.store()
     snapshots: list[dict[str, Any]] = []
-    if not store.folder or (store.folder / "config").exists():
-        store.unlock()
+    if (not store.folder or (store.folder / "config").exists()) and store.is_there():
         snapshots = store.snapshots()
     dumped = [backup_names.Backup(path.name) for path in _dumps(app)]
     return sorted([*backup_names.finished(snapshots), *dumped], key=lambda each: each.name, reverse=True)

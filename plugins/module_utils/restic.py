@@ -23,6 +23,11 @@ _INCOMPLETE = 3
 _HOURS = 3600
 #: What fills a disk.
 _WRITES = ("init", "backup", "tag", "forget", "prune")
+#: How long a repository may take to open, which it does in one. Short failures of the network pass in the longer time.
+_FIRST_LOOK_SECONDS, _LOOK_SECONDS = 8, 60
+#: What no waiting mends.
+_LASTING = re.compile(r"not exist|signature|denied|access key|certificate", re.IGNORECASE)
+_NOT_THERE = re.compile(r"(?:not|n't) exist|no such file|not found|\b404\b", re.IGNORECASE)
 _PATTERN = re.compile(r"([\\*?\[\]])")
 
 
@@ -87,40 +92,60 @@ class Repository:
             ours["RESTIC_FEATURES"] = "backend-error-redesign=false"
         return {"HOME": "/root", "RESTIC_CACHE_DIR": str(self.cache), **ours, **self.env}
 
+    def is_there(self) -> bool:
+        """Whether there is a repository, which can be read.
+
+        :raises PhaseError: when it cannot be reached, or has another key.
+        """
+        try:
+            self._look()
+        except CommandError as error:
+            # A folder without its config, but with data, lost it: restic would refuse, and so do we.
+            if not is_missing(error):
+                raise self._unusable(error) from error
+            return False
+        self.unlock()
+        return True
+
+    def _look(self) -> None:
+        """Read what each repository has, without a lock: that of a run that was killed may be in the way.
+
+        restic 0.17 and later try for a quarter of an hour, whatever is wrong.
+        """
+        try:
+            self.run("cat", "config", "--no-lock", timeout=_FIRST_LOOK_SECONDS)
+        except CommandError as error:
+            if error.code is not None or _LASTING.search(_retried(error)):
+                raise
+            self.run("cat", "config", "--no-lock", timeout=_LOOK_SECONDS)
+
     def ensure(self, *, known: str = "") -> None:
         """Make the repository when it is not there.
 
         :param known: a backup that lies in it: where its disk is not mounted, another one is not begun in its place.
         :raises PhaseError: when it cannot be reached, or has another key.
         """
-        self.unlock()
+        if self.is_there():
+            return
+        if known:
+            raise PhaseError(
+                f"the repository {self.address} is not there, and backup {known} was made in it",
+                advice="Is its disk mounted? To begin anew there, move result.json beside the key away.",
+            )
         try:
-            self.run("cat", "config", timeout=300)
+            self.run("init", timeout=300)
         except CommandError as error:
-            # A folder without its config, but with data, lost it: restic would refuse, and so do we.
-            if not _is_missing(error):
-                raise self._unusable(error) from error
-            if known:
-                raise PhaseError(
-                    f"the repository {self.address} is not there, and backup {known} was made in it",
-                    advice="Is its disk mounted? To begin anew there, move result.json beside the key away.",
-                ) from error
-            try:
-                self.run("init", timeout=300)
-            except CommandError as second:
-                raise self._unusable(second) from second
+            raise self._unusable(error) from error
 
     def unlock(self) -> None:
         """End the lock of a run that was killed: nobody else could do anything. One of a run at work is left alone."""
         self.run("unlock", "--quiet", timeout=300, check=False)
 
     def snapshots(self) -> list[dict[str, Any]]:
-        """Those of this app on this host; none where there is no repository yet."""
+        """Those of this app on this host."""
         try:
             printed = self.run("snapshots", "--json", "--host", self.host, timeout=600)
         except CommandError as error:
-            if _is_missing(error):
-                return []
             raise self._unusable(error) from error
         for line in printed.splitlines():
             if line.startswith("["):
@@ -198,7 +223,7 @@ class Repository:
                 advice="Give the key that they were made with as app_backup_key.",
             )
         fatal = next((line for line in lines if line.startswith("Fatal:")), lines[-1] if lines else error.message)
-        cause = (self._fault_of_ssh() or fatal.removeprefix("Fatal:").strip()).rstrip(".")
+        cause = (self._fault_of_ssh() or _retried(error) or fatal.removeprefix("Fatal:").strip()).rstrip(".")
         return PhaseError(
             f"the repository {self.address} cannot be used: {cause}",
             advice="Look at app_backup_repository and at what leads there.",
@@ -207,10 +232,17 @@ class Repository:
         )
 
 
-def _is_missing(error: CommandError) -> bool:
-    told = error.output.lower()
-    missing = "unable to open config file" in told or "does not exist" in told
-    return missing and "wrong password" not in told and "subprocess ssh" not in told
+def is_missing(error: CommandError) -> bool:
+    """Whether this is how restic says that there is no repository, and not that it could not look."""
+    told = re.findall(r"unable to open config file: (.*)", error.output) or [_retried(error)]
+    # Storage says of a login that it does not know that the access key does not exist.
+    return bool(_NOT_THERE.search(told[-1])) and "access key" not in told[-1].lower()
+
+
+def _retried(error: CommandError) -> str:
+    """Why restic tried the same thing again and again until it was ended; "" when it came to an end by itself."""
+    causes = re.findall(r"returned error, retrying after [^:]+: (.*)", error.output) if error.code is None else []
+    return causes[-1] if causes else ""
 
 
 def _messages(printed: str) -> list[dict[str, Any]]:

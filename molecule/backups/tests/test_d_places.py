@@ -14,6 +14,7 @@ from ledger import files
 
 from apps.repos import Commit
 from conftest import BACKUPS, Ledger
+from support.object_storage import ACCESS_KEY, SECRET, ObjectStorage, object_storage, trusting
 from testbed import Host
 
 ELSEWHERE = "/mnt/backups/ledger"
@@ -155,6 +156,84 @@ def test_what_keeps_backups_from_another_machine_is_told_in_one_line(changed, ke
     assert failed.rc != 0
     line = next(line for line in failed.output.splitlines() if told in line)
     assert "/srv/keeper/ledger" in line
+    changed.shell(f"rm -rf {BACKUPS}")
+
+
+@pytest.fixture(scope="module")
+def storage(machine, machines) -> Iterator[ObjectStorage]:
+    """S3 on another machine."""
+    with object_storage(machines[-1]) as made, trusting(made, machine):
+        yield made
+
+
+def in_bucket(storage: ObjectStorage, **env: str) -> dict[str, object]:
+    """The inventory's variables for backups that lie there."""
+    return {
+        "app_backup_repository": f"s3:https://{storage.endpoint}/shop-backups/{{{{ inventory_hostname }}}}",
+        "app_backup_env": {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET, **env},
+        "app_backup_key": "a key of 16 letters",
+    }
+
+
+def test_backup_in_a_bucket_is_proven_and_restored(changed, storage):
+    """The bucket is made as well. Nobody who reads it learns anything."""
+    changed.shell(f"rm -rf {BACKUPS}")
+    changed.variables |= in_bucket(storage)
+    changed.run("provision").check()
+    changed.run("backup").check()
+    changed.run("backup_verify").check()
+    (name,) = snapshots(changed)
+    assert changed.results()["verified"]["name"] == name
+    assert {each.split("/")[0] for each in storage.objects("shop-backups")} == {changed.machine.name}
+    ids = changed.ids()
+    changed.write("after it")
+    changed.shell("rm /var/lib/ledger/media/cat.png")
+    changed.restore(name).check()
+    assert changed.ids() == ids
+    assert changed.shell("cat /var/lib/ledger/media/cat.png") == "picture\n"
+    changed.shell("rm -rf /var/lib/ledger.replaced-*")
+
+
+WITHOUT_AUTHORITY = {"SSL_CERT_FILE": "/dev/null", "SSL_CERT_DIR": "/nowhere"}
+
+
+@pytest.mark.parametrize(
+    ("env", "told"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "The request signature we calculated does not match the signature you"),
+        pytest.param(WITHOUT_AUTHORITY, "x509: certificate signed by unknown authority", marks=pytest.mark.only_on(12)),
+        pytest.param({}, "connection refused", marks=pytest.mark.only_on(12)),
+    ],
+    ids=["secret", "certificate", "down"],
+)
+def test_what_keeps_backups_from_a_bucket_is_told_in_one_line(changed, storage, env, told):
+    """And never taken for a bucket without backups."""
+    changed.variables |= in_bucket(storage, **env)
+    changed.run("provision").check()
+    if not env:
+        storage.stop()
+    try:
+        failed = changed.run("backup")
+        listed = changed.machine.run(["ledger-backup", "list"], check=False)
+    finally:
+        if not env:
+            storage.start()
+    assert failed.rc != 0
+    where = f"the repository s3:https://{storage.endpoint}/shop-backups/{changed.machine.name} cannot be used: "
+    for output in (failed.output, listed.stderr):
+        assert any(where in line and told in line for line in output.splitlines()), output
+    assert (listed.returncode, listed.stdout) == (1, "")
+
+
+@pytest.mark.only_on(13)
+def test_bucket_without_its_backups_is_not_begun_anew(changed, storage):
+    changed.variables |= in_bucket(storage)
+    changed.run("provision").check()
+    storage.empty("shop-backups")
+    told = changed.run("backup")
+    assert told.rc != 0
+    assert "is not there, and backup" in told.output
+    assert storage.objects("shop-backups") == []
     changed.shell(f"rm -rf {BACKUPS}")
 
 
