@@ -240,5 +240,9 @@ def shown(seconds: float) -> str:
 
 def cause(output: str) -> str:
     """What pgBackRest says went wrong, in one line; "" when it says nothing of the kind."""
-    found = re.search(r"ERROR: \[\d+\]: (.*(?:\n +(?! |HINT).*)?)", output)
-    return " ".join(found[1].split()) if found else ""
+    found = re.search(r"ERROR: \[\d+\]: (.*(?:\n +(?! |HINT|\*).*)?)", output)
+    if not found:
+        return ""
+    # Of a request that failed, all headers follow.
+    request = re.search(r"\*\*\* Path/Query \*\*\*:\n +(.*)", output)
+    return " ".join(f"{found[1]} {request[1] if request else ''}".split())

@@ -239,6 +239,9 @@ def test_units_make_a_full_backup_each_week_and_the_differences_on_the_other_day
          "unable to find a valid repository: repo1: [FileMissingError] unable to load info"),
         ("ERROR: [095]: unable to load info file '/a':\n       CryptoError: cipher header invalid\n       HINT: x\n",
          "unable to load info file '/a': CryptoError: cipher header invalid"),
+        ("P00  ERROR: [039]: HTTP request failed with 403 (Forbidden):\n            *** Path/Query ***:\n"
+         "            HEAD /archive/shop/archive/main/archive.info\n            *** Request Headers ***:\n",
+         "HTTP request failed with 403 (Forbidden): HEAD /archive/shop/archive/main/archive.info"),
         ("all is well\n", ""),
     ],
 )  # fmt: skip

@@ -12,6 +12,7 @@ import pytest
 from data_app import add, answer, is_quiet
 
 from support.deployments import App
+from support.object_storage import ACCESS_KEY, REGION, SECRET, object_storage, trusting
 from support.playbooks import Run
 from testbed import Host
 
@@ -136,3 +137,44 @@ def test_without_it_nothing_is_archived_and_nothing_was_deleted(shop, server):
     left = shop.shell(f"ls {ARCHIVE}/backup/main; ls /etc/systemd/system/postgresql-archive* || true", machine=server)
     assert "backup.info" in left
     assert "timer" not in left
+
+
+@pytest.mark.only_on(13)
+def test_archive_in_a_bucket(shop, server, machines):
+    """On a machine that trusts the authority of the storage. Its own folder is not used."""
+    shop.shell(f"rm -rf {ARCHIVE}", machine=server)
+    with object_storage(machines[-1]) as storage, trusting(storage, server):
+        storage.make_bucket("shop-archive")
+        shop.variables |= {
+            "postgresql_server_point_in_time": True,
+            "postgresql_server_point_in_time_folder": "/shop",
+            "postgresql_server_point_in_time_key": "a key of 16 letters",
+            "postgresql_server_point_in_time_options": {
+                "repo1-type": "s3",
+                "repo1-s3-endpoint": storage.endpoint,
+                "repo1-s3-region": REGION,
+                "repo1-s3-bucket": "shop-archive",
+                "repo1-s3-uri-style": "path",
+                "repo1-s3-key": ACCESS_KEY,
+                "repo1-s3-key-secret": "wrong",
+            },
+        }
+        refused = shop.run("provision")
+        assert refused.rc != 0
+        assert "pgBackRest: HTTP request failed with 403 (Forbidden): HEAD /shop-archive/shop/" in refused.output
+        assert answer(shop, "SHOW archive_mode") == [["off"]]
+        shop.variables["postgresql_server_point_in_time_options"]["repo1-s3-key-secret"] = SECRET
+        shop.run("provision").check()
+        add(shop, "moment 5")
+        moment, before = now(shop, server), words(shop)
+        add(shop, "moment 6")
+        refused = go_back(shop, moment)
+        (named,) = set(re.findall(r"-e postgresql_server_replace=(\S+)", refused.output))
+        go_back(shop, moment, named).check()
+        assert words(shop) == before
+        assert {each.split("/")[0] for each in storage.objects("shop-archive")} == {"shop"}
+        assert shop.shell(f"find {ARCHIVE} -type f || true", machine=server) == ""
+        assert shop.status()["database"]["archive"]["faults"] == []
+        shop.variables["postgresql_server_point_in_time"] = False
+        shop.run("provision").check()
+    shop.shell("rm -r /var/lib/postgresql/*/main.replaced-*", machine=server)
