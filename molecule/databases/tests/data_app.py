@@ -5,14 +5,19 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import urlencode
 
 from apps.repos import Commit
 from support.deployments import App, load, remote_calls
+from support.playbooks import PROJECT
 from testbed import Host
+
+AS_POSTGRES = "runuser -u postgres -- psql -XAtc"
 
 # psycopg2 is what SQLAlchemy 2.0 takes postgresql:// for; PyNaCl is what PyMySQL needs for MariaDB's ed25519.
 REQUIREMENTS = """\
@@ -154,14 +159,14 @@ def python(app: App, code: str) -> str:
     return app.shell(f"{words} 2>&1 || true").strip()
 
 
-def survives_restarts(app: App, version: str, unit: str) -> None:
+def survives_restarts(app: App, version: str, unit: str, *, machine: Host | None = None) -> None:
     """A server that restarts under load and during a deploy: requests recover, and no acknowledged row is lost."""
     before = int(app.ask().json()["rows"])
     with load(app, connections=8, arguments=["--post-path=/"]) as running, ThreadPoolExecutor() as pool:
         deploy = pool.submit(app.deploy, version)
         for _ in range(2):
             time.sleep(1)
-            app.shell(f"systemctl restart '{unit}'")
+            app.shell(f"systemctl restart '{unit}'", machine=machine)
         run = deploy.result()
         if run.rc:
             # It came while the new release asked its database: told, and the next one goes on.
@@ -175,6 +180,56 @@ def survives_restarts(app: App, version: str, unit: str) -> None:
     acknowledged = report["methods"]["POST"] - sum(each["method"] == "POST" for each in report["failures"])
     # A commit whose answer got lost may be there too.
     assert acknowledged <= int(app.ask().json()["rows"]) - before <= report["methods"]["POST"]
+
+
+def survives_upgrade(app: App, version: str, folder: Path, *, machine: Host | None = None) -> None:
+    """A collection whose every file on the host says something else in its first line touches no data of PostgreSQL's.
+
+    :param version: the one that is live, which the inventory names from now on.
+    """
+    collections = folder / "ansible_collections"
+    own = PROJECT / ".ansible/collections/ansible_collections"
+    ignored = shutil.ignore_patterns(".*", "tests", "molecule", "__pycache__")
+    shutil.copytree(PROJECT, collections / "baremetal/flask", ignore=ignored)
+    (collections / "community").symlink_to(own / "community")
+    for path in (collections / "baremetal/flask").rglob("*.py"):
+        path.write_text(path.read_text().replace("# Written by baremetal.flask", "# Written by baremetal.flask 99"))
+    galaxy = collections / "baremetal/flask/galaxy.yml"
+    galaxy.write_text(galaxy.read_text().replace("version: 0.", "version: 99."))
+
+    def seen() -> tuple:
+        return app.ask().json()["rows"], app.live_id(), answer(app, "SELECT pg_postmaster_start_time()")
+
+    app.site(version).check()
+    counted, before = app.ask("/count").json()["count"], seen()
+    app.site(env={"ANSIBLE_COLLECTIONS_PATH": str(folder)}).check()
+    settings = app.shell("cat /etc/postgresql/*/main/conf.d/50-baremetal-flask.conf", machine=machine)
+    assert "baremetal.flask 99" in settings
+    assert seen() == before
+    assert app.ask("/count").json()["count"] == counted + 1
+    app.site().check()
+    assert seen() == before
+    is_quiet(app)
+
+
+def tells_of_full_disk(app: App, *, machine: Host | None = None) -> None:
+    """A table of PostgreSQL's on a disk of 8 MB, which the release phase of a new version fills."""
+    live = app.live()["code"]
+    app.shell(
+        f"""mkdir /run/small && mount -t tmpfs -o size=8m tmpfs /run/small && chown postgres: /run/small
+        {AS_POSTGRES} "CREATE TABLESPACE small LOCATION '/run/small'"
+        {AS_POSTGRES} 'GRANT CREATE ON TABLESPACE small TO "{app.name}"' """,
+        machine=machine,
+    )
+    fill = "CREATE TABLE big TABLESPACE small AS SELECT repeat(md5(n::text), 9) FROM generate_series(1, 99999) AS n"
+    script = f'from wsgi import engine\n\nwith engine.begin() as c:\n    c.exec_driver_sql("{fill}")\n'
+    app.push(Commit(files={**commit(9).files, "migrate.py": script}), branch="full")
+    run = app.site(flask_app_version="full")
+    app.shell(f"{AS_POSTGRES} 'DROP TABLESPACE small'; umount /run/small && rmdir /run/small", machine=machine)
+    assert run.rc != 0
+    assert "No space left on device" in run.output, run.output
+    assert "/srv" not in next(line for line in run.output.splitlines() if line.startswith(" ! ")), run.output
+    assert app.live()["code"] == live
 
 
 def is_quiet(app: App) -> list[str]:

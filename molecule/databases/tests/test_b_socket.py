@@ -4,16 +4,21 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
-from data_app import add, answer, commit, fails, is_quiet, platform, survives_restarts
-
-from support.playbooks import PROJECT
+from data_app import (
+    AS_POSTGRES,
+    add,
+    answer,
+    fails,
+    is_quiet,
+    platform,
+    survives_restarts,
+    survives_upgrade,
+    tells_of_full_disk,
+)
 
 pytestmark = pytest.mark.only_on(12)
 
-ASK = "runuser -u postgres -- psql -XAtc"
 #: Provisioning again: the database's and the cache's calls beside those of an app without them.
 MOST_CALLS = 17
 
@@ -33,7 +38,7 @@ def test_app_moves_to_postgresql(shop, machine):
 
 def test_role_has_no_password_and_no_right_that_it_does_not_need(shop):
     told = shop.shell(
-        f"""{ASK} "SELECT rolpassword IS NULL, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolcanlogin
+        f"""{AS_POSTGRES} "SELECT rolpassword IS NULL, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolcanlogin
         FROM pg_authid WHERE rolname = 'my-shop'" """
     )
     assert told.strip() == "t|f|f|f|f|t"
@@ -54,9 +59,9 @@ def test_memory_follows_from_the_machine(shop):
 def test_nobody_else_on_the_machine_gets_in(shop):
     told = shop.shell("runuser -u nobody -- psql -U my-shop -d my-shop -c 'SELECT 1' 2>&1 || true")
     assert "Peer authentication failed" in told
-    shop.shell(f"{ASK} 'CREATE ROLE nobody LOGIN'")
+    shop.shell(f"{AS_POSTGRES} 'CREATE ROLE nobody LOGIN'")
     told = shop.shell("runuser -u nobody -- psql -d my-shop -c 'SELECT 1' 2>&1 || true")
-    shop.shell(f"{ASK} 'DROP ROLE nobody'")
+    shop.shell(f"{AS_POSTGRES} 'DROP ROLE nobody'")
     assert "permission denied for database" in told
 
 
@@ -84,7 +89,9 @@ def test_extensions_are_added_where_the_app_and_its_backups_need_them(shop):
     shop.variables["postgresql_server_extensions"] = ["pg_trgm"]
     shop.run("provision").check()
     assert answer(shop, "SELECT similarity('word', 'words') > 0.4") == [["True"]]
-    scratch = shop.shell(f"""{ASK} "SELECT extname FROM pg_extension WHERE extname = 'pg_trgm'" 'my-shop$scratch' """)
+    scratch = shop.shell(
+        f"""{AS_POSTGRES} "SELECT extname FROM pg_extension WHERE extname = 'pg_trgm'" 'my-shop$scratch' """
+    )
     assert scratch.strip() == "pg_trgm"
     is_quiet(shop)
 
@@ -105,30 +112,7 @@ def test_server_that_restarts_under_load_and_during_a_deploy_loses_nothing(shop)
 
 
 def test_upgrade_of_the_collection_touches_no_data(shop, tmp_path):
-    """One whose every file on the host says something else in its first line."""
-    folder = tmp_path / "ansible_collections"
-    own = PROJECT / ".ansible/collections/ansible_collections"
-    ignored = shutil.ignore_patterns(".*", "tests", "molecule", "__pycache__")
-    shutil.copytree(PROJECT, folder / "baremetal/flask", ignore=ignored)
-    (folder / "community").symlink_to(own / "community")
-    for path in (folder / "baremetal/flask").rglob("*.py"):
-        path.write_text(path.read_text().replace("# Written by baremetal.flask", "# Written by baremetal.flask 99"))
-    version = folder / "baremetal/flask/galaxy.yml"
-    version.write_text(version.read_text().replace("version: 0.", "version: 99."))
-
-    def seen() -> tuple:
-        return shop.ask().json()["rows"], shop.live_id(), answer(shop, "SELECT pg_postmaster_start_time()")
-
-    # The inventory names what is live.
-    shop.site("v4").check()
-    counted, before = shop.ask("/count").json()["count"], seen()
-    shop.site(env={"ANSIBLE_COLLECTIONS_PATH": str(tmp_path)}).check()
-    assert "baremetal.flask 99" in shop.shell("cat /etc/postgresql/*/main/conf.d/50-baremetal-flask.conf")
-    assert seen() == before
-    assert shop.ask("/count").json()["count"] == counted + 1
-    shop.site().check()
-    assert seen() == before
-    is_quiet(shop)
+    survives_upgrade(shop, "v4", tmp_path)
 
 
 def test_missing_database_is_told_in_one_line(shop):
@@ -145,23 +129,8 @@ def test_wrong_password_is_told_in_one_line(shop):
 
 
 def test_full_disk_of_the_database_is_told_in_one_line(shop):
-    """A table on a disk of 8 MB, which the release phase of a new version fills."""
-    shop.shell(
-        f"""mkdir /run/small && mount -t tmpfs -o size=8m tmpfs /run/small && chown postgres: /run/small
-        {ASK} "CREATE TABLESPACE small LOCATION '/run/small'"
-        {ASK} 'GRANT CREATE ON TABLESPACE small TO "my-shop"' """
-    )
-    fill = "CREATE TABLE big TABLESPACE small AS SELECT repeat(md5(n::text), 9) FROM generate_series(1, 99999) AS n"
-    script = f'from wsgi import engine\n\nwith engine.begin() as c:\n    c.exec_driver_sql("{fill}")\n'
-    version = commit(9)
-    shop.push(type(version)(files={**version.files, "migrate.py": script}), branch="full")
     # The tests before have left URLs that lead nowhere.
-    run = shop.site(flask_app_version="full")
-    shop.shell(f"{ASK} 'DROP TABLESPACE small'; umount /run/small && rmdir /run/small")
-    assert run.rc != 0
-    assert "No space left on device" in run.output, run.output
-    assert "/srv" not in next(line for line in run.output.splitlines() if line.startswith(" ! ")), run.output
-    assert shop.live()["code"] == "4"
+    tells_of_full_disk(shop)
 
 
 @pytest.mark.on_both

@@ -7,7 +7,18 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 import pytest
-from data_app import add, answer, is_quiet, platform, python, reachable
+from data_app import (
+    add,
+    answer,
+    fails,
+    is_quiet,
+    platform,
+    python,
+    reachable,
+    survives_restarts,
+    survives_upgrade,
+    tells_of_full_disk,
+)
 
 from support.deployments import App, load
 
@@ -77,6 +88,27 @@ def test_backups_are_proven_on_the_server(shop, url):
     shop.run("backup").check()
     shop.run("backup_verify").check()
     assert shop.status()["backups"]["verified"]["name"]
+
+
+def test_server_that_restarts_under_load_and_during_a_deploy_loses_nothing(shop, apart):
+    survives_restarts(shop, "v6", "postgresql@*-main.service", machine=apart)
+
+
+def test_upgrade_of_the_collection_touches_no_data(shop, apart, tmp_path):
+    survives_upgrade(shop, "v6", tmp_path, machine=apart)
+
+
+def test_missing_database_and_wrong_password_are_told_in_one_line(shop, url):
+    for part, wrong, told in (
+        ("/my-shop?", "/nothing?", 'user "my-shop_1", database "nothing"'),
+        (f":{urlsplit(url).password}@", ":wrong-one@", 'password authentication failed for user "my-shop_1"'),
+    ):
+        other = url.replace(part, wrong)
+        fails(shop, told, code="6", flask_app_database="external", flask_app_database_url=other)
+
+
+def test_full_disk_of_the_database_is_told_in_one_line(shop, apart):
+    tells_of_full_disk(shop, machine=apart)
 
 
 def test_ports_are_closed_to_everybody_else(apart, shop):
