@@ -199,9 +199,10 @@ class Builder:
     def compile(self, folder: Path, *, python: Path) -> None:
         """Let an interpreter compile a folder that belongs to the build user, with the same limits.
 
-        It reads the app's files and runs nothing of them or of the virtualenv, so that it needs no sandbox, whose setup
-        takes longer than most apps' files. It ends with this process.
+        It reads the app's files and runs nothing of them, so that it needs no sandbox, whose setup takes longer than
+        most apps' files. It ends with this process.
 
+        :param python: that of the system or of uv, and not the virtualenv's, where a build may have put anything.
         :raises CommandError: when some file cannot be compiled.
         """
         user = self.app.build_user

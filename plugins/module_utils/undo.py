@@ -35,8 +35,10 @@ def undo(this: Phase, lock: Lock, reason: str) -> None:
         instances.switch_off(app)
     elif switched:
         old = app.release(origin)
-        instances.start(old)
-        _wait_until_listening(old)
+        # As a rule it runs: then nothing more than the link keeps users from it.
+        if not instances.is_answering(old):
+            instances.start(old)
+            _wait_until_listening(old)
         instances.switch(old)
         # They were never stopped; only its timers have handed over.
         instances.start_work(old)

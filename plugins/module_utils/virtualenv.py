@@ -184,7 +184,7 @@ class Packages:
                 ) from error
         # A file that does not compile (a template, another Python's) is none of our business until the app imports it.
         with contextlib.suppress(CommandError):
-            self.builder.compile(release.src, python=release.venv / "bin/python")
+            self.builder.compile(release.src, python=self.python.path)
 
 
 def _uv_version(uv: Path) -> str:

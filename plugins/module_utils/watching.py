@@ -42,10 +42,17 @@ def process_fault(units: list[str], *, restarts_allowed: bool = False) -> tuple[
         restarted = int(state.get("NRestarts") or 0) > 0 and not restarts_allowed
         ended = state.get("ActiveState") in ("failed", "inactive")
         if ended or restarted or state.get("SubState") == "auto-restart":
-            # ExecMainCode: 1 = exited, 2 = killed by a signal, 3 = killed with a core dump.
-            how = "was killed by signal" if state.get("ExecMainCode") in ("2", "3") else "ended with status"
-            return unit, f"{_process(unit)} {how} {state.get('ExecMainStatus', '?')}"
+            return unit, f"{_process(unit)} {_end(state)}"
     return "", ""
+
+
+def _end(state: dict[str, str]) -> str:
+    """How a process has ended. ExecMainCode: 1 = exited, 2 = killed by a signal, 3 = killed with a core dump."""
+    code, status = state.get("ExecMainCode"), state.get("ExecMainStatus", "?")
+    if code == "0" and int(state.get("NRestarts") or 0):
+        # systemd tells of the next one already.
+        return "died and was started again"
+    return f"was killed by signal {status}" if code in ("2", "3") else f"ended with status {status}"
 
 
 def _process(unit: str) -> str:

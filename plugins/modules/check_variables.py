@@ -43,6 +43,7 @@ options:
       - Begin to open the connection to the host meanwhile, so that the release module that comes next finds it open.
       - Of no effect when it would not last until then (another plugin than P(ansible.builtin.ssh#connection), no
         C(ControlPersist)), when it takes a password, and when the play has more hosts than forks.
+      - The host is logged in to whether variables are wrong or not. Nothing is done there.
     type: bool
     default: false
 attributes:

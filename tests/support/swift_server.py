@@ -22,6 +22,8 @@ from swift.common.wsgi import run_wsgi
 SETTINGS = Path("/etc/swift")
 #: Where the servers behind the one that clients reach listen.
 STORES = {"account": 6201, "container": 6202, "object": 6203}
+#: On a busy machine too, whoever asks what is in a bucket is told of everything.
+PATIENCE = {"node_timeout": 60, "conn_timeout": 60, "container_update_timeout": 60}
 FILTERS = "catch_errors gatekeeper memcache listing_formats bulk s3api tempauth slo"
 
 
@@ -39,7 +41,7 @@ def server(name: str, *, listen: Mapping[str, object], filters: Mapping[str, Map
         {
             "DEFAULT": {"workers": 0, "user": "swift", **listen},
             "pipeline:main": {"pipeline": " ".join([*filters, f"{name}-server"])},
-            f"app:{name}-server": {"use": f"egg:swift#{name}", "account_autocreate": "true"},
+            f"app:{name}-server": {"use": f"egg:swift#{name}", "account_autocreate": "true", **PATIENCE},
             **{f"filter:{each}": {"use": f"egg:swift#{each}", **options} for each, options in filters.items()},
         },
     )

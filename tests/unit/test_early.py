@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from ansible import constants
+from ansible.playbook.play_context import PlayContext
+from ansible.plugins.loader import connection_loader
 
 from ansible_collections.baremetal.flask.plugins.plugin_utils import early
 
@@ -19,77 +21,118 @@ KEPT = "-o ControlMaster=auto -o ControlPersist=60s"
 
 @dataclass
 class Connection:
-    """What the connection plugin ``ssh`` offers, with a server that takes its time."""
+    """What the connection plugin ``ssh`` offers, with a server that answers once the file ``answer`` is there."""
 
-    log: Path
-    transport: str = "ssh"
-    seconds: float = 0.3
+    folder: Path
+    ansible_name: str = "ansible.builtin.ssh"
     error: str = ""
-    options: dict[str, object] = field(default_factory=lambda: {"ssh_args": KEPT, "host": "web.example.com"})
+    options: dict[str, object] = field(
+        default_factory=lambda: {
+            **dict.fromkeys(("password", "port", "remote_user", "ssh_common_args", "ssh_extra_args")),
+            "host": "web.example.com",
+            "ssh_args": KEPT,
+            "reconnection_retries": 2,
+            "timeout": 10,
+        }
+    )
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
 
     def get_option(self, name: str) -> object:
-        return self.options.get(name)
+        return self.options[name]
 
     def set_option(self, name: str, value: object) -> None:
         self.options[name] = value
 
     def exec_command(self, command: str, *, sudoable: bool = True) -> None:
-        time.sleep(self.seconds)
+        give_up = time.monotonic() + 20
+        while not (self.folder / "answer").exists() and time.monotonic() < give_up:
+            time.sleep(0.01)
         if self.error:
             raise RuntimeError(self.error)
-        self.log.write_text(f"{os.getpid()} {command} {sudoable} {self.options['ssh_extra_args']}")
+        told = [self.options[name] for name in ("ssh_extra_args", "reconnection_retries", "timeout")]
+        self.log.write_text(f"{os.getpid()}|{command}|{sudoable}|{told}")
+
+    def answers(self) -> None:
+        (self.folder / "answer").touch()
 
 
 @pytest.fixture
 def connection(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
-    return Connection(tmp_path / "log")
+    return Connection(tmp_path)
 
 
 def test_it_is_opened_by_another_process_and_waited_for_when_it_is_needed(connection):
-    began = time.monotonic()
     early.connect(connection, hosts=1, forks=5)
-    assert time.monotonic() - began < connection.seconds, "nobody waits yet"
-    assert not connection.log.exists()
+    assert not connection.log.exists(), "nobody waits yet"
+    connection.answers()
     early.wait(connection)
-    process, command, *rest = connection.log.read_text().split(maxsplit=3)
+    process, command, *how = connection.log.read_text().split("|")
     assert int(process) != os.getpid()
     assert command == "true"
-    assert rest == ["False", "-o BatchMode=yes"], "no password of sudo, and nobody is asked for anything"
-    assert "ssh_extra_args" not in connection.options, "that is for the early one alone"
+    assert how == ["False", "[' -o BatchMode=yes', 0, 3]"], "nobody is asked for anything, and it is tried once"
+    assert connection.options["ssh_extra_args"] is None, "that is for the early one alone"
 
 
 def test_one_that_cannot_be_opened_is_left_to_the_task_that_needs_it(connection):
     connection.error = "no route to host"
+    connection.answers()
     early.connect(connection, hosts=1, forks=5)
     early.wait(connection)
     assert not connection.log.exists()
 
 
-def test_another_host_s_is_not_waited_for(connection):
-    connection.seconds = 2
+def test_two_names_of_one_host_have_one_connection(connection):
     early.connect(connection, hosts=2, forks=5)
-    other = Connection(connection.log, options=connection.options | {"host": "db.example.com"})
-    began = time.monotonic()
-    early.wait(other)
-    assert time.monotonic() - began < 1
+    early.connect(connection, hosts=2, forks=5)
+    connection.answers()
+    early.wait(connection)
+    assert connection.log.exists()
+
+
+def test_another_host_s_is_not_waited_for(connection):
+    early.connect(connection, hosts=2, forks=5)
+    early.wait(Connection(connection.folder, options=connection.options | {"host": "db.example.com"}))
+    assert not connection.log.exists()
+    connection.answers()
+
+
+def test_a_folder_that_cannot_be_written_stops_nobody(connection, monkeypatch):
+    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", "/nowhere")
+    connection.answers()
+    early.connect(connection, hosts=1, forks=5)
+    early.wait(connection)
+    assert not connection.log.exists()
 
 
 @pytest.mark.parametrize(
-    ("transport", "options", "hosts"),
+    ("name", "options", "hosts"),
     [
-        ("local", {}, 1),
-        ("ssh", {"password": "secret"}, 1),
-        ("ssh", {"ssh_args": "-C"}, 1),
-        ("ssh", {}, 6),
+        ("example.own.ssh", {}, 1),
+        ("ansible.builtin.ssh", {"password": "secret"}, 1),
+        ("ansible.builtin.ssh", {"ssh_args": "-C"}, 1),
+        ("ansible.builtin.ssh", {}, 6),
     ],
-    ids=["no SSH", "a password", "closed after each task", "more hosts than forks"],
+    ids=["another plugin", "a password", "closed after each task", "more hosts than forks"],
 )
-def test_it_is_left_alone(connection, transport, options, hosts):
-    connection.transport = transport
+def test_it_is_left_alone(connection, monkeypatch, name, options, hosts):
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("it is opened"))
+    connection.ansible_name = name
     connection.options |= options
-    connection.seconds = 0
     early.connect(connection, hosts=hosts, forks=5)
     early.wait(connection)
-    time.sleep(0.2)
-    assert not connection.log.exists()
+
+
+@pytest.mark.parametrize("name", ["local", "ssh"])
+def test_plugins_of_ansible_are_known_by_name(name, monkeypatch, tmp_path):
+    """Others lack the options."""
+    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
+    monkeypatch.setattr(os, "fork", lambda: 1)
+    real = connection_loader.get(name, PlayContext())
+    real.set_options(direct={"host": "web.example.com", "ssh_args": KEPT} if name == "ssh" else {})
+    early.connect(real, hosts=1, forks=5)
+    early.wait(real)
+    assert bool(list(tmp_path.iterdir())) is (name == "ssh")

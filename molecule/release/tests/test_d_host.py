@@ -41,6 +41,14 @@ def test_files_belong_to_who_needs_them(shop, release):
     assert (owner, group) == ("shop", "shop")
 
 
+def test_code_is_compiled_before_it_runs(shop, release):
+    """The app could not write bytecode there, and would compile its code anew at each start."""
+    assert mode(shop, f"{release}/src/probe/__pycache__") == "root shop 0751"
+    for name in shop.shell(f"cd {release}/src/probe; ls *.py").split():
+        (compiled,) = shop.shell(f"ls {release}/src/probe/__pycache__/{name.removesuffix('.py')}.*.pyc").split()
+        assert mode(shop, compiled) == "root shop 0640"
+
+
 @pytest.mark.parametrize("user", ["admin", "nobody", "shop-build", "www-data"])
 def test_other_users_read_no_secret(shop, release, user):
     for path in (f"{release}/env", "/etc/shop/platform.env", f"/proc/{shop.main_pid()}/environ"):
