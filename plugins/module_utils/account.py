@@ -81,6 +81,14 @@ def _folders(app: App) -> list[_Folder]:
     ]
 
 
+def with_authority(known: str, certificate: str) -> str:
+    """The certificates that an app trusts when one more is added to those that it knows.
+
+    None goes: a release that is live, or that can be gone back to, may use the server that it vouches for.
+    """
+    return known if certificate.strip() in known else f"{certificate.strip()}\n{known}"
+
+
 def ensure(
     app: App,
     *,
@@ -93,7 +101,7 @@ def ensure(
 
     :param groups: other groups that the app's user is in.
     :param sqlite: the app's database is a file in its data folder.
-    :param authorities: certificates by what they vouch for (``database``); "" removes one.
+    :param authorities: certificates by what they vouch for (``database``); "" for none that is new.
     """
     done = []
     for user, home in ((app.user, app.data), (app.build_user, app.cache)):
@@ -119,10 +127,11 @@ def ensure(
                 _make(folder)
     for name, content in (authorities or {}).items():
         path = app.authorities / f"{name}.pem"
-        if (path.read_text(encoding="utf-8") if path.is_file() else "") != content:
+        known = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if (wanted := with_authority(known, content)) != known:
             done.append(f"certificate {path}")
             if not dry_run:
-                files.write(path, content) if content else path.unlink()
+                files.write(path, wanted)
     if sqlite and not sqlite_file.is_right(app):
         done.append(f"database {app.sqlite}")
         if not dry_run:

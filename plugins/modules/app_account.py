@@ -20,7 +20,8 @@ options:
   authorities:
     description:
       - The certificates by which the app knows servers on other machines, by what they are of, such as V(database).
-      - They become C(/srv/<app>/authorities/<name>.pem), readable by all. An empty text removes one.
+      - They become C(/srv/<app>/authorities/<name>.pem), readable by all. Those of servers that the app had before stay
+        there, behind the new one, since releases that are live or that can be gone back to may use them.
     type: dict
     default: {}
   groups:
