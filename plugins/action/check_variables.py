@@ -14,7 +14,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.baremetal.flask.plugins.plugin_utils import early, variables
+from ansible_collections.baremetal.flask.plugins.plugin_utils import early_connection, variables
 
 try:  # Where a value was written. The module is ansible-core's own: without it, messages just name no line.
     from ansible._internal._datatag._tags import Origin
@@ -45,7 +45,8 @@ class ActionModule(ActionBase):
         )
         given = task_vars or {}
         if options["connect"]:
-            early.connect(self._connection, hosts=len(given["ansible_play_hosts"]), forks=given["ansible_forks"])
+            hosts, forks = len(given["ansible_play_hosts"]), given["ansible_forks"]
+            early_connection.connect(self._connection, hosts=hosts, forks=forks)
         problems = []
         for path in self._role_paths(options["roles"] + options["set_only"]):
             try:

@@ -12,7 +12,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
-from ansible_collections.baremetal.flask.plugins.plugin_utils import controller_source, early
+from ansible_collections.baremetal.flask.plugins.plugin_utils import controller_source, early_connection
 
 
 class ActionModule(ActionBase):
@@ -23,7 +23,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
-        early.wait(self._connection)
+        early_connection.wait(self._connection)
         _validation, options = self.validate_argument_spec(
             argument_spec={
                 "app": {"type": "str", "required": True},

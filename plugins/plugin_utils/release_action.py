@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.baremetal.flask.plugins.plugin_utils import controller, early
+from ansible_collections.baremetal.flask.plugins.plugin_utils import controller, early_connection
 
 
 class ActionModule(ActionBase):
@@ -24,7 +24,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
-        early.wait(self._connection)
+        early_connection.wait(self._connection)
         arguments = dict(self._task.args)
         arguments["run"] = arguments.get("run") or controller.run_token()
         arguments["deployer"] = arguments.get("deployer") or controller.deployer()

@@ -14,7 +14,7 @@ from ansible import constants
 from ansible.playbook.play_context import PlayContext
 from ansible.plugins.loader import connection_loader
 
-from ansible_collections.baremetal.flask.plugins.plugin_utils import early
+from ansible_collections.baremetal.flask.plugins.plugin_utils import early_connection
 
 KEPT = "-o ControlMaster=auto -o ControlPersist=60s"
 
@@ -66,10 +66,10 @@ def connection(tmp_path, monkeypatch):
 
 
 def test_it_is_opened_by_another_process_and_waited_for_when_it_is_needed(connection):
-    early.connect(connection, hosts=1, forks=5)
+    early_connection.connect(connection, hosts=1, forks=5)
     assert not connection.log.exists(), "nobody waits yet"
     connection.answers()
-    early.wait(connection)
+    early_connection.wait(connection)
     process, command, *how = connection.log.read_text().split("|")
     assert int(process) != os.getpid()
     assert command == "true"
@@ -80,22 +80,22 @@ def test_it_is_opened_by_another_process_and_waited_for_when_it_is_needed(connec
 def test_one_that_cannot_be_opened_is_left_to_the_task_that_needs_it(connection):
     connection.error = "no route to host"
     connection.answers()
-    early.connect(connection, hosts=1, forks=5)
-    early.wait(connection)
+    early_connection.connect(connection, hosts=1, forks=5)
+    early_connection.wait(connection)
     assert not connection.log.exists()
 
 
 def test_two_names_of_one_host_have_one_connection(connection):
-    early.connect(connection, hosts=2, forks=5)
-    early.connect(connection, hosts=2, forks=5)
+    early_connection.connect(connection, hosts=2, forks=5)
+    early_connection.connect(connection, hosts=2, forks=5)
     connection.answers()
-    early.wait(connection)
+    early_connection.wait(connection)
     assert connection.log.exists()
 
 
 def test_another_host_s_is_not_waited_for(connection):
-    early.connect(connection, hosts=2, forks=5)
-    early.wait(Connection(connection.folder, options=connection.options | {"host": "db.example.com"}))
+    early_connection.connect(connection, hosts=2, forks=5)
+    early_connection.wait(Connection(connection.folder, options=connection.options | {"host": "db.example.com"}))
     assert not connection.log.exists()
     connection.answers()
 
@@ -103,8 +103,8 @@ def test_another_host_s_is_not_waited_for(connection):
 def test_a_folder_that_cannot_be_written_stops_nobody(connection, monkeypatch):
     monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", "/nowhere")
     connection.answers()
-    early.connect(connection, hosts=1, forks=5)
-    early.wait(connection)
+    early_connection.connect(connection, hosts=1, forks=5)
+    early_connection.wait(connection)
     assert not connection.log.exists()
 
 
@@ -122,8 +122,8 @@ def test_it_is_left_alone(connection, monkeypatch, name, options, hosts):
     monkeypatch.setattr(os, "fork", lambda: pytest.fail("it is opened"))
     connection.ansible_name = name
     connection.options |= options
-    early.connect(connection, hosts=hosts, forks=5)
-    early.wait(connection)
+    early_connection.connect(connection, hosts=hosts, forks=5)
+    early_connection.wait(connection)
 
 
 @pytest.mark.parametrize("name", ["local", "ssh"])
@@ -133,6 +133,6 @@ def test_plugins_of_ansible_are_known_by_name(name, monkeypatch, tmp_path):
     monkeypatch.setattr(os, "fork", lambda: 1)
     real = connection_loader.get(name, PlayContext())
     real.set_options(direct={"host": "web.example.com", "ssh_args": KEPT} if name == "ssh" else {})
-    early.connect(real, hosts=1, forks=5)
-    early.wait(real)
+    early_connection.connect(real, hosts=1, forks=5)
+    early_connection.wait(real)
     assert bool(list(tmp_path.iterdir())) is (name == "ssh")
