@@ -32,6 +32,7 @@ import pytest
 from apps.repos import Commit, Repo, add_commits, make_repo
 from support import playbooks
 from support.playbooks import PROJECT, Run
+from support.servers import GUNICORN, SERVERS, WORKERS, Server
 from testbed import Host
 
 REPOSITORIES = "/srv/git"
@@ -66,7 +67,9 @@ class App:
     """One app in one environment: its repository, its inventory and its hosts.
 
     ``variables``: the inventory's, changed by the tests at will; each run writes the inventory anew. ``groups``: the
-    inventory's other groups, such as ``database``.
+    inventory's other groups, such as ``database``. ``usual_server``: what ``--server`` names, or gunicorn.
+    ``workers``: of each web instance; few, since each of them imports the whole app at every start. None: as many as
+    the platform chooses.
     """
 
     name: str
@@ -76,6 +79,9 @@ class App:
     variables: dict[str, object]
     runs: list[Run] = field(default_factory=list)
     groups: dict[str, Sequence[Host]] = field(default_factory=dict)
+    usual_server: Server = SERVERS[GUNICORN]
+    server: Server = SERVERS[GUNICORN]
+    workers: int | None = 2
 
     @property
     def machine(self) -> Host:
@@ -96,14 +102,17 @@ class App:
 
     def publish(self, commits: Sequence[Commit]) -> None:
         """Make the repository of these commits, on every host, in the place of an earlier one."""
-        make_repo(self.repo.path, commits)
+        make_repo(self.repo.path, [self._served(commit) for commit in commits])
         self._copy_repository()
 
     def push(self, *commits: Commit, branch: str = "main", start: str | None = "main") -> str:
         """Add commits after ``start``, move ``branch`` there (also where that is no fast-forward), return its SHA."""
-        add_commits(self.repo, commits, branch=branch, start=start)
+        add_commits(self.repo, [self._served(commit) for commit in commits], branch=branch, start=start)
         self._copy_repository()
         return self.repo.sha(branch)
+
+    def _served(self, commit: Commit) -> Commit:
+        return self.usual_server.complete(commit)
 
     def _copy_repository(self) -> None:
         path = f"{REPOSITORIES}/{self.name}.git"
@@ -113,6 +122,20 @@ class App:
             machine.copy_in(self.repo.path, path)
 
     # The playbooks
+
+    def serve_with(self, server: Server) -> None:
+        """Let the inventory ask for that server, and for no other."""
+        for name in set().union(*(each.variables for each in {**SERVERS, **WORKERS}.values())):
+            self.variables.pop(name, None)
+        self.variables |= server.variables
+        self.server = server
+
+    def write_inventory(self) -> Path:
+        """Write the inventory as the variables are now; return its path."""
+        workers = {} if self.workers is None else {"WEB_CONCURRENCY": str(self.workers)}
+        given = dict(self.variables.get("flask_app_env") or {})
+        variables = {**self.variables, "flask_app_env": {**workers, **given}}
+        return playbooks.write_inventory(self.folder / "staging", {"app": self.machines, **self.groups}, variables)
 
     def run(
         self,
@@ -128,11 +151,9 @@ class App:
         ``variables`` go onto its command line (``-e``), ``env`` into its environment. It is for the caller to say
         whether it had to succeed.
         """
-        groups = {"app": self.machines, **self.groups}
-        inventory = playbooks.write_inventory(self.folder / "staging", groups, self.variables)
         run = playbooks.run_playbook(
             f"playbooks/{playbook}.yml",
-            inventory=inventory,
+            inventory=self.write_inventory(),
             debian=self.debian,
             extra_vars=variables or None,
             arguments=arguments,
@@ -394,7 +415,7 @@ def load(
 
 
 @pytest.fixture(scope="session")
-def new_app(debian: int) -> Iterator[Callable[..., App]]:
+def new_app(debian: int, pytestconfig: pytest.Config) -> Iterator[Callable[..., App]]:
     """``new_app("shop", machines, flask_app_env={…})``: an app that nothing is deployed of yet.
 
     At the end of the session all that were made are removed from their hosts.
@@ -418,6 +439,9 @@ def new_app(debian: int) -> Iterator[Callable[..., App]]:
                     **variables,
                 },
             )
+            if name := pytestconfig.getoption("server"):
+                app.usual_server = {**SERVERS, **WORKERS}[name]
+                app.serve_with(app.usual_server)
             made.append(app)
             return app
 

@@ -21,6 +21,7 @@ import pytest
 import testinfra
 
 from support import playbooks
+from support.servers import SERVERS, WORKERS
 from testbed import DEBIAN, Bed, Host, TestbedError
 from testbed.host import connection_variables
 
@@ -35,6 +36,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         choices=DEBIAN,
         help="run on the hosts of this release alone, all that there is (default: on both, by_turns and only_on apart)",
+    )
+    parser.addoption(
+        "--server",
+        choices=[*SERVERS, *WORKERS],
+        help="run the apps of the scenarios release and recovery with this server (default: gunicorn)",
     )
 
 

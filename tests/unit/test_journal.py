@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from ansible_collections.baremetal.flask.plugins.module_utils import journal
 from ansible_collections.baremetal.flask.plugins.module_utils.journal import Line
@@ -69,6 +70,36 @@ def test_workers_that_fail_in_different_ways_are_all_shown():
     lines = [*worker("11"), *other]
     assert journal.telling(lines) == [line.text for line in lines]
     assert journal.exception(lines) == "KeyError: 'STRIPE_KEY'"
+
+
+def test_workers_that_uvicorn_replaces_for_ever_do_not_hide_what_they_end_of():
+    lines = [Line("10", "INFO:     Started parent process [10]")]
+    for process in map(str, range(11, 41)):
+        lines += worker(process)[1:-1]
+        lines += [
+            Line("10", f"INFO:     Waiting for child process [{process}]"),
+            Line("10", f"INFO:     Child process [{process}] died"),
+        ]
+    assert journal.telling(lines) == [lines[0].text, *(line.text for line in worker("11")[1:-1])]
+    assert [line.text for line in lines if re.search(journal._WORKER_DIED, line.text)] == [
+        f"INFO:     Child process [{process}] died" for process in range(11, 41)
+    ]
+
+
+def test_manual_that_waitress_prints_does_not_hide_what_it_could_not_import():
+    texts = [
+        "Error: Bad module 'wsgi:app'",
+        "Usage:",
+        "    waitress-serve [OPTS] [MODULE:OBJECT]",
+        "Standard options:",
+        "There was an exception (ModuleNotFoundError) importing your module.",
+        "It had these arguments: ",
+        "1. No module named 'shopp'",
+    ]
+    lines = [*STARTED, *(Line("10", text) for text in texts), *ENDED]
+    assert journal.exception(lines) == "ModuleNotFoundError: No module named 'shopp'"
+    manual = texts[1:4]
+    assert journal.telling(lines) == [line.text for line in lines if line.text not in manual]
 
 
 def test_the_last_lines_are_kept():

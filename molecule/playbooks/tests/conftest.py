@@ -30,6 +30,7 @@ def bare(bed: Bed, debian: int, machines: list[Host]) -> Iterator[Host]:  # noqa
 def app(bare: Host, new_app: Callable[..., App]) -> App:
     """An app with three versions, the third of which fails at its start. Nothing is done to the host yet."""
     app = new_app("plain", [bare], flask_app_watch_seconds=0.5, flask_app_env={"GREETING": "hello"})
+    app.workers = None
     app.publish([probe_commit(1), probe_commit(2), probe_commit(3, fault="import-error")])
     app.variables["flask_app_version"] = "v1"
     return app

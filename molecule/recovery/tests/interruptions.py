@@ -26,6 +26,7 @@ from apps.repos import Commit, probe_files
 from support import playbooks
 from support.deployments import App
 from support.playbooks import Run, Started
+from support.servers import GUNICORN, SERVERS, Server
 
 HOLD = "/run/hold"
 #: How long a deploy may take to reach a point, or to end when nothing holds it.
@@ -68,33 +69,7 @@ while pathlib.Path("%(hold)s/start").exists():
 _ENTRIES = {
     "wsgi.py": _GATE + "from probe import create_app\n\napp = create_app()\n",
     "asgi.py": _GATE + "from probe.asgi import app as app\n",
-    "Procfile": "web: waitress-serve --port=$PORT wsgi:app\n",
-}
-
-
-@dataclass(frozen=True)
-class Server:
-    """What the command line of its process holds, what the inventory says for it, and where it is interrupted."""
-
-    command: str
-    variables: Mapping[str, object]
-    debian: int = 13
-
-
-SERVERS = {
-    "gunicorn": Server("gunicorn --config", {"flask_app_server": "gunicorn"}),
-    "uwsgi": Server("uwsgi --master", {"flask_app_server": "uwsgi"}),
-    "waitress": Server("waitress-serve --unix-socket", {"flask_app_server": "waitress"}),
-    "uvicorn": Server(
-        "uvicorn --uds",
-        {
-            "flask_app_server": "uvicorn",
-            "flask_app_wsgi": "asgi:app",
-            "flask_app_extra_packages": ["quart==0.22.0"],
-        },
-    ),
-    # Debian 12's proxy of a socket tells systemd nothing.
-    "procfile": Server("waitress-serve --port", {"flask_app_server": "procfile"}, debian=12),
+    **SERVERS["procfile"].files,
 }
 
 
@@ -112,11 +87,9 @@ def gated_commit(version: int, *, dependency: str = "1.17.0") -> Commit:
 # What the app says of itself
 
 
-def next_round(app: App, server: str = "gunicorn") -> str:
+def next_round(app: App, server: Server | None = None) -> str:
     """Change a variable of the inventory, so that the next deploy makes a new release; return what it will answer."""
-    for name in set().union(*(each.variables for each in SERVERS.values())):
-        app.variables.pop(name, None)
-    app.variables |= SERVERS[server].variables
+    app.serve_with(server or app.usual_server)
     app.variables["flask_app_env"] = {"ROUND": (number := f"round-{next(_ROUNDS)}")}
     return number
 
@@ -181,17 +154,17 @@ POINTS = (BUILDING, BUILT, MIGRATING, STARTING, WATCHING, DRAINING)
 
 
 def points(*on_both: Point) -> list[ParameterSet]:
-    """All points as variants of a test, with gunicorn; some of them run on both Debian releases."""
+    """All points as variants of a test, with the usual server; some of them run on both Debian releases."""
     both = pytest.mark.on_both
-    return [pytest.param(point, "gunicorn", id=point.name, marks=[both] * (point in on_both)) for point in POINTS]
+    return [pytest.param(point, None, id=point.name, marks=[both] * (point in on_both)) for point in POINTS]
 
 
 def with_each_server(*points: Point) -> list[ParameterSet]:
     """Variants with every other server. From its second point on it also serves what is live already."""
     return [
-        pytest.param(point, name, id=f"{point}-{name}", marks=pytest.mark.only_on(server.debian))
+        pytest.param(point, server, id=f"{point}-{name}", marks=pytest.mark.only_on(server.debian))
         for name, server in SERVERS.items()
-        if name != "gunicorn"
+        if name != GUNICORN
         for point in points
     ]
 
@@ -238,7 +211,7 @@ def start(app: App, playbook: str = "deploy", *, point: Point = Point("not held"
     pause_file = Path(tempfile.mkdtemp(prefix="pause-"), "paused")
     started = playbooks.start_playbook(
         f"playbooks/{playbook}.yml",
-        inventory=playbooks.write_inventory(app.folder / "staging", {"app": app.machines}, app.variables),
+        inventory=app.write_inventory(),
         debian=app.debian,
         extra_vars={**point.variables, **variables} or None,
         env={
@@ -356,7 +329,6 @@ def assert_only_live_runs(app: App) -> None:
 def assert_done(app: App, *, answers: str) -> None:
     """The deploy is through: users get that round, and nothing is left of any other or of the run."""
     assert live_round(app) == answers
-    server = SERVERS[app.variables.get("flask_app_server", "gunicorn")]
-    assert f"/{server.command}" in app.shell(f"tr '\\0' ' ' </proc/{app.main_pid()}/cmdline")
+    assert f"/{app.server.command}" in app.shell(f"tr '\\0' ' ' </proc/{app.main_pid()}/cmdline")
     assert app.traces() == app.traces_of(app.live_id())
     assert_nothing_half(app)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import pytest
 from interruptions import (
     BUILT,
-    SERVERS,
     WATCHING,
     assert_done,
     assert_nothing_half,
@@ -18,6 +17,8 @@ from interruptions import (
     stand_at,
     unfinished,
 )
+
+from support.servers import SERVERS
 
 pytestmark = pytest.mark.only_on(12)
 
@@ -111,7 +112,7 @@ def test_disk_fills_up_between_two_phases(tight):
     assert_done(tight, answers=new)
 
 
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("server", SERVERS.values(), ids=SERVERS)
 def test_disk_fills_up_after_the_switch(tight, server):
     """What is live and well stays live, and the old release ends: that needs no space. The next release needs some."""
     new = next_round(tight, server)

@@ -12,7 +12,6 @@ import time
 import pytest
 from interruptions import (
     POINTS,
-    SERVERS,
     STARTING,
     WATCHING,
     assert_done,
@@ -24,6 +23,8 @@ from interruptions import (
     wait_for,
     with_each_server,
 )
+
+from support.servers import SERVERS
 
 #: From the moment the host is switched on; a few seconds on a machine that does nothing else.
 BACK_SECONDS = 60
@@ -78,7 +79,11 @@ def test_power_cut_during_a_rollback(app, point, record_property):
 
 @pytest.mark.by_turns
 @pytest.mark.parametrize(
-    ("point", "server"), list(zip([point for point in POINTS if not point.pause], SERVERS, strict=True)), ids=str
+    ("point", "server"),
+    [
+        pytest.param(point, server, id=f"{point}-{name}")
+        for point, (name, server) in zip([point for point in POINTS if not point.pause], SERVERS.items(), strict=True)
+    ],
 )
 def test_reboot_during_a_deploy(app, point, server, record_property):
     """Each time from one server to the next."""

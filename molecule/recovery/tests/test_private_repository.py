@@ -107,7 +107,7 @@ def server(git_machine, debian, deploy_key) -> GitServer:
 
 
 @pytest.fixture(scope="module")
-def repositories(server, tmp_path_factory):
+def repositories(app, server, tmp_path_factory):
     """``repositories(2)``: publish version 2 of the app and of what it includes."""
     folder = tmp_path_factory.mktemp("repositories")
 
@@ -129,6 +129,7 @@ def repositories(server, tmp_path_factory):
                 f"{vendor}/lib": Submodule(url=server.url("lib"), sha=shas["lib"]),
             },
         )
+        commit = app.usual_server.complete(commit, folder=SUBDIRECTORY)
         repo = folder / "private.git"
         made = make_repo(repo, [commit]) if first else add_commits(Repo(repo), [commit])
         server.publish(repo)

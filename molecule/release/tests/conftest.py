@@ -42,6 +42,7 @@ def versions() -> range:
 def shop(new_app, machine, versions) -> App:
     """An app with v1 live at first. Tests add branches to its repository for what is broken."""
     app = new_app("shop", [machine], flask_app_watch_seconds=0.5)
+    app.workers = None
     trees = [probe_files(number, committed_instance=True) | {"wsgi.py": WAITS} for number in versions]
     app.publish([Commit(files=files, tag=f"v{number}") for number, files in zip(versions, trees, strict=True)])
     app.site("v1").check()

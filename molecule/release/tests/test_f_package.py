@@ -4,15 +4,21 @@
 
 from __future__ import annotations
 
+import pytest
+
 from apps.repos import probe_commit
+
+pytestmark = pytest.mark.only_on(12)
 
 
 def test_new_code_runs_although_the_virtualenv_is_shared(new_app, machine):
     parcel = new_app("parcel", [machine], flask_app_watch_seconds=0.5)
+    entry = "wsgi" if parcel.server.names_the_app else "none"
     parcel.publish(
-        [probe_commit(n, dependency="1.17.0", layout="src", entry="none", committed_instance=True) for n in (1, 2)]
+        [probe_commit(n, dependency="1.17.0", layout="src", entry=entry, committed_instance=True) for n in (1, 2)]
     )
-    parcel.variables["flask_app_wsgi"] = "probe.web:create_app()"
+    if entry == "none":
+        parcel.variables["flask_app_wsgi"] = "probe.web:create_app()"
     parcel.site("v1").check()
     first, venv = parcel.live_id(), parcel.venv()
     assert parcel.live()["code"] == "1"

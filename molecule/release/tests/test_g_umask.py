@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from apps.repos import Commit, probe_files
+
+pytestmark = pytest.mark.only_on(12)
 
 
 def test_app_goes_live_under_a_strict_umask(new_app, machine):

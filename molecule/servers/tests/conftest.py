@@ -14,4 +14,6 @@ __all__ = ["new_app", "pytest_runtest_makereport"]
 @pytest.fixture(scope="session")
 def parlour(new_app, machine) -> App:
     """An app of which nothing is deployed yet; each server's test publishes its versions and goes on from the last."""
-    return new_app("parlour", [machine], flask_app_watch_seconds=0.5, flask_app_drain_seconds=20)
+    app = new_app("parlour", [machine], flask_app_watch_seconds=0.5, flask_app_drain_seconds=20)
+    app.workers = None
+    return app
