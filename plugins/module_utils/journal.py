@@ -19,17 +19,17 @@ _TRACEBACK = "Traceback (most recent call last):"
 _CHAIN = ("During handling of the above exception", "The above exception was the direct cause")
 #: The head of a frame; its source, and marks below that, follow.
 _FRAME = re.compile(r'\s+File "')
-#: What gunicorn and uvicorn tell of their workers' comings and goings: after a traceback, mere consequences.
-_CHATTER = re.compile(r"\] \[INFO\] |INFO: +(Waiting for child|Child) process \[")
-#: What uvicorn tells of a worker that has ended, before it starts another one.
-_WORKER_DIED = r"^INFO: +Child process \[[0-9]+\] died"
+#: What gunicorn tells of its workers' comings and goings: after a traceback, mere consequences.
+_CHATTER = "] [INFO] "
+#: What uvicorn tells of a worker before it starts another one. Of one that has printed no traceback it tells alone.
+_REPLACED = re.compile(r"INFO: +(?:Waiting for child|Child) process \[(\d+)\]")
 #: With what gunicorn ends when a worker cannot start, and uWSGI's other workers: consequences, never the cause.
 _CONSEQUENCE = ("gunicorn.errors.HaltServer", "KeyboardInterrupt")
-#: What waitress prints of an app that it cannot import, in place of a traceback: its whole manual after the first of
-#: these lines, then the second, and below it what the exception says.
-_WAITRESS_ERROR = "Error: Bad module"
+#: What waitress prints of an app that it cannot import, in place of a traceback: its whole manual from the first of
+#: these lines on, then the second, and below it what the exception says or the last.
+_WAITRESS_MANUAL = "Usage:"
 _WAITRESS_EXCEPTION = re.compile(r"There was an exception \((\w+)\) importing your module\.")
-_WAITRESS_TEXT = "1. "
+_WAITRESS_TEXT, _WAITRESS_NO_TEXT = "1. ", "It had no arguments."
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,6 @@ def read(unit: str, *, since: float) -> list[Line]:
     return parse(run([*words, f"--since=@{since:.3f}", "--reverse", f"--lines={_ENTRIES}"], check=False))
 
 
-def dead_workers(unit: str, *, since: float) -> int:
-    """How many of its workers a server has lost and replaced by others, where it is one that tells."""
-    words = ["journalctl", "--no-pager", "--quiet", "--output=cat", f"--unit={unit}", f"--since=@{since:.3f}"]
-    return len(run([*words, f"--grep={_WORKER_DIED}"], check=False).splitlines())
-
-
 def parse(output: str) -> list[Line]:
     """The lines in journalctl's JSON, which has the newest entry first."""
     lines: list[Line] = []
@@ -78,14 +72,17 @@ def parse(output: str) -> list[Line]:
 
 
 def exception(lines: Sequence[Line]) -> str:
-    """The last line of the last traceback: ``ModuleNotFoundError: No module named 'shopp'``; "" without any."""
-    told = [end for _process, _indexes, end in _tracebacks(lines) if not end.startswith(_CONSEQUENCE)]
-    told = told or [text for _manual, text in _refusals_of_waitress(lines)]
-    return told[-1] if told else ""
+    """The last exception: ``ModuleNotFoundError: No module named 'shopp'``; "" without any.
+
+    It is the last line of a traceback, or what waitress says in its place.
+    """
+    told = [(indexes[-1], end) for _process, indexes, end in _tracebacks(lines) if not end.startswith(_CONSEQUENCE)]
+    told += [(index, text) for index, _manual, text in _refusals_of_waitress(lines)]
+    return max(told)[1] if told else ""
 
 
 def telling(lines: Sequence[Line], *, limit: int = 30) -> list[str]:
-    """The last lines, without those of workers that fail like another one, and without mere consequences."""
+    """The last lines, without those of workers that fail like another one, mere consequences and waitress's manual."""
     tracebacks = list(_tracebacks(lines))
     first: dict[str, str] = {}
     for process, _indexes, end in tracebacks:
@@ -97,11 +94,16 @@ def telling(lines: Sequence[Line], *, limit: int = 30) -> list[str]:
     dropped = {index for _process, indexes, end in tracebacks if end.startswith(_CONSEQUENCE) for index in indexes}
     for _process, indexes, _end in tracebacks:
         dropped |= _frames_of_others(lines, indexes)
-    for manual, _text in _refusals_of_waitress(lines):
+    for _end, manual, _text in _refusals_of_waitress(lines):
         dropped |= manual
     causes = [indexes[-1] for _process, indexes, end in tracebacks if not end.startswith(_CONSEQUENCE)]
     if causes:
-        dropped |= {index for index in range(min(causes), len(lines)) if _CHATTER.search(lines[index].text)}
+        dropped |= {index for index in range(min(causes), len(lines)) if _CHATTER in lines[index].text}
+        dropped |= {
+            index
+            for index, line in enumerate(lines)
+            if (match := _REPLACED.match(line.text)) and match[1] in of_process
+        }
     kept = (line.text for index, line in enumerate(lines) if index not in dropped and line.process not in echoes)
     return list(kept)[-limit:]
 
@@ -118,19 +120,19 @@ def _frames_of_others(lines: Sequence[Line], indexes: Sequence[int]) -> set[int]
     return set() if len(others) == len(frames) else {index for frame in others for index in frame}
 
 
-def _refusals_of_waitress(lines: Sequence[Line]) -> Iterator[tuple[set[int], str]]:
-    """For every app that waitress could not import: the indexes of its manual's lines, and the exception."""
+def _refusals_of_waitress(lines: Sequence[Line]) -> Iterator[tuple[int, set[int], str]]:
+    """For every app that waitress could not import: where that ends, its manual's lines, and the exception."""
     manuals: dict[str, set[int]] = {}
     names: dict[str, str] = {}
     for index, (process, text) in enumerate((line.process, line.text) for line in lines):
-        if text.startswith(_WAITRESS_ERROR):
-            manuals[process] = set()
-        elif match := _WAITRESS_EXCEPTION.match(text):
+        if match := _WAITRESS_EXCEPTION.match(text):
             names[process] = match[1]
-        elif process in names and text.startswith(_WAITRESS_TEXT):
-            yield manuals.pop(process, set()), f"{names.pop(process)}: {text.removeprefix(_WAITRESS_TEXT).strip()}"
-        elif process in manuals and process not in names:
-            manuals[process].add(index)
+        elif process in names and text.startswith((_WAITRESS_TEXT, _WAITRESS_NO_TEXT)):
+            told = text.removeprefix(_WAITRESS_TEXT).strip() if text.startswith(_WAITRESS_TEXT) else ""
+            name = names.pop(process)
+            yield index, manuals.pop(process, set()), f"{name}: {told}" if told else name
+        elif process not in names and (text.startswith(_WAITRESS_MANUAL) or process in manuals):
+            manuals.setdefault(process, set()).add(index)
 
 
 def _tracebacks(lines: Sequence[Line]) -> Iterator[tuple[str, list[int], str]]:

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import time
 
-from ansible_collections.baremetal.flask.plugins.module_utils import journal, manifest, ports, probe, systemd
+from ansible_collections.baremetal.flask.plugins.module_utils import (
+    journal,
+    manifest,
+    ports,
+    probe,
+    systemd,
+    uvicorn_workers,
+)
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import WEB, Release, Unit
 
@@ -21,11 +28,8 @@ _BETWEEN_ANSWERS_SECONDS = 0.05
 _BETWEEN_KNOCKS_SECONDS = 0.02
 #: Asking systemd takes a program, and CPU time that a starting app could use.
 _BETWEEN_LOOKS_SECONDS = 0.25
-#: A server that replaces every worker that dies never ends by itself, whatever they die of. The first few may have
-#: been in each other's way, as when all of them make the tables of an empty database.
-_MANY_DEAD_WORKERS = 10
-#: Reading the journal takes longer than asking systemd.
-_BETWEEN_READINGS_SECONDS = 1.5
+#: Only some servers are looked at in this way, and only until they listen.
+_BETWEEN_LOOKS_AT_WORKERS_SECONDS = 0.5
 #: How much of an app's exception stands in the line that tells the cause.
 _EXCEPTION_LENGTH = 200
 
@@ -77,11 +81,13 @@ def wait_until_ready(release: Release, expectation: probe.Expectation, *, second
     units = release.web_units()
     if not units:
         return "no web instance on this host"
-    port = manifest.port_of(release)
+    made = manifest.read(release)
+    port = made.port if made else 0
     started, began = time.monotonic(), time.time()
     give_up = started + seconds
     good, fault = 0, probe.NOT_LISTENING
-    next_look, next_reading = started, started + _BETWEEN_READINGS_SECONDS
+    next_look, next_count = started, started
+    workers = uvicorn_workers.Workers() if made and made.server in uvicorn_workers.SERVERS else None
     while True:
         now = time.monotonic()
         if now >= next_look:
@@ -97,9 +103,10 @@ def wait_until_ready(release: Release, expectation: probe.Expectation, *, second
             if good == GOOD_ANSWERS:
                 break
         is_listening = not (answer or "").startswith(probe.NOT_LISTENING)
-        if not is_listening and now >= next_reading:
-            _refuse_dying(web_unit(release), since=began - 5)
-            next_reading = now + _BETWEEN_READINGS_SECONDS
+        if workers and not is_listening and now >= next_count:
+            if workers.are_hopeless(uvicorn_workers.of_unit(web_unit(release))):
+                raise _not_ready(web_unit(release), "its workers end as soon as they are started", since=began - 5)
+            next_count = now + _BETWEEN_LOOKS_AT_WORKERS_SECONDS
         time.sleep(_BETWEEN_ANSWERS_SECONDS if is_listening else _BETWEEN_KNOCKS_SECONDS)
     _refuse_dead(units, since=began - 5)
     return f"{good}/{GOOD_ANSWERS} good answers on {expectation.path or '/'} after {time.monotonic() - started:.1f}s"
@@ -127,11 +134,6 @@ def _refuse_dead(units: list[str], *, since: float) -> None:
     unit, dead = process_fault(units)
     if dead:
         raise _not_ready(unit, dead, since=since)
-
-
-def _refuse_dying(unit: str, *, since: float) -> None:
-    if journal.dead_workers(unit, since=since) >= _MANY_DEAD_WORKERS:
-        raise _not_ready(unit, "its workers end as soon as they are started", since=since)
 
 
 def _not_ready(unit: str, why: str, *, since: float) -> PhaseError:

@@ -35,7 +35,7 @@ class Server:
     #: Regular expressions for what a person reads of one that cannot start, and of one that was killed.
     ended: str = "process ended with status"
     killed: str = "was killed by signal 9"
-    #: Where tests run it that run it once.
+    #: The Debian release of tests that run on one.
     debian: int = 13
 
     def complete(self, commit: Commit, *, folder: str = "") -> Commit:
@@ -44,6 +44,8 @@ class Server:
         return replace(commit, files={**files, **commit.files})
 
 
+#: A look that comes late finds the next one.
+_KILLED = "(was killed by signal 9|died and was started again|ended with status 137)"
 GUNICORN = "gunicorn"
 SERVERS = {
     GUNICORN: Server("gunicorn --config", {"flask_app_server": "gunicorn"}),
@@ -51,9 +53,11 @@ SERVERS = {
         "uwsgi --master",
         {"flask_app_server": "uwsgi"},
         listening="spawned uWSGI worker",
-        killed="(was killed by signal 9|died and was started again)",
+        killed=_KILLED,
     ),
-    "waitress": Server("waitress-serve --unix-socket", {"flask_app_server": "waitress"}, listening="Serving on"),
+    "waitress": Server(
+        "waitress-serve --unix-socket", {"flask_app_server": "waitress"}, listening="Serving on", killed=_KILLED
+    ),
     "uvicorn": Server(
         "uvicorn --uds",
         {
@@ -63,8 +67,9 @@ SERVERS = {
         },
         {"asgi.py": _ASGI},
         names_the_app=True,
-        listening="Uvicorn running on",
+        listening="Application startup complete",
         revives=True,
+        killed=_KILLED,
         ended="its workers end as soon as they are started",
     ),
     # Debian 12's proxy of a socket tells systemd nothing.
@@ -75,13 +80,12 @@ SERVERS = {
         names_the_app=True,
         is_proxied=True,
         listening="Serving on",
-        killed="(was killed by signal 9|ended with status 137)",
+        killed=_KILLED,
         debian=12,
     ),
 }
-#: To gunicorn's master all is the same with them, so the interruptions of the scenario recovery leave them out unless
-#: ``--server`` asks for one.
-WORKERS = {
+#: To gunicorn's master all is the same with them, so they run when ``--server`` asks for one.
+GUNICORN_VARIANTS = {
     "sync": Server("gunicorn --config", {"flask_app_server": "gunicorn", "flask_app_worker_class": "sync"}),
     "gevent": Server("gunicorn --config", {"flask_app_server": "gunicorn", "flask_app_worker_class": "gevent"}),
     "own": Server(

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import json
-import re
+
+import pytest
 
 from ansible_collections.baremetal.flask.plugins.module_utils import journal
 from ansible_collections.baremetal.flask.plugins.module_utils.journal import Line
@@ -72,34 +73,48 @@ def test_workers_that_fail_in_different_ways_are_all_shown():
     assert journal.exception(lines) == "KeyError: 'STRIPE_KEY'"
 
 
+def replaced(process: str) -> list[Line]:
+    """What uvicorn tells of a worker that has ended."""
+    texts = f"INFO:     Waiting for child process [{process}]", f"INFO:     Child process [{process}] died"
+    return [Line("10", text) for text in texts]
+
+
 def test_workers_that_uvicorn_replaces_for_ever_do_not_hide_what_they_end_of():
     lines = [Line("10", "INFO:     Started parent process [10]")]
     for process in map(str, range(11, 41)):
-        lines += worker(process)[1:-1]
-        lines += [
-            Line("10", f"INFO:     Waiting for child process [{process}]"),
-            Line("10", f"INFO:     Child process [{process}] died"),
-        ]
+        lines += worker(process)[1:-1] + replaced(process)
     assert journal.telling(lines) == [lines[0].text, *(line.text for line in worker("11")[1:-1])]
-    assert [line.text for line in lines if re.search(journal._WORKER_DIED, line.text)] == [
-        f"INFO:     Child process [{process}] died" for process in range(11, 41)
-    ]
 
 
-def test_manual_that_waitress_prints_does_not_hide_what_it_could_not_import():
-    texts = [
-        "Error: Bad module 'wsgi:app'",
-        "Usage:",
-        "    waitress-serve [OPTS] [MODULE:OBJECT]",
-        "Standard options:",
-        "There was an exception (ModuleNotFoundError) importing your module.",
-        "It had these arguments: ",
-        "1. No module named 'shopp'",
-    ]
-    lines = [*STARTED, *(Line("10", text) for text in texts), *ENDED]
+def test_worker_of_uvicorn_that_was_killed_is_told():
+    lines = [*worker("11")[1:-1], *replaced("11"), *replaced("12")]
+    assert journal.telling(lines)[-3:] == [worker("11")[-2].text, *(line.text for line in replaced("12"))]
+
+
+#: Of waitress 3.0.1 and of 3.0.2, as they are; of the manual its beginning.
+MANUAL = ["Usage:", "    waitress-serve [OPTS] MODULE:OBJECT", "Standard options:", "    --help"]
+REFUSED = ["There was an exception (ModuleNotFoundError) importing your module.", "It had these arguments: "]
+
+
+@pytest.mark.parametrize("error", ["Error: Bad module 'wsgi'", "Error: No module named 'shopp'"])
+def test_manual_that_waitress_prints_does_not_hide_what_it_could_not_import(error):
+    told = [Line("10", text) for text in (error, *MANUAL, *REFUSED, "1. No module named 'shopp'")]
+    lines = [*STARTED, *handled("10"), *told, *ENDED]
     assert journal.exception(lines) == "ModuleNotFoundError: No module named 'shopp'"
-    manual = texts[1:4]
-    assert journal.telling(lines) == [line.text for line in lines if line.text not in manual]
+    assert journal.telling(lines) == [line.text for line in lines if line.text not in MANUAL]
+
+
+def handled(process: str) -> list[Line]:
+    """A traceback that the app itself has logged, and went on."""
+    texts = "Traceback (most recent call last):", '  File "wsgi.py", line 1, in <module>', "KeyError: 'handled'"
+    return [Line(process, text) for text in texts]
+
+
+def test_exception_without_a_text_that_waitress_tells():
+    texts = (*MANUAL, "There was an exception (ImportError) importing your module.", "It had no arguments.")
+    lines = [Line("10", text) for text in texts]
+    assert journal.exception(lines) == "ImportError"
+    assert journal.telling(lines) == [line.text for line in lines[len(MANUAL) :]]
 
 
 def test_the_last_lines_are_kept():

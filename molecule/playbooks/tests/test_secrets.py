@@ -20,9 +20,6 @@ from support.playbooks import Run
 from support.served_git import UNIT, served_git
 from testbed import Host
 
-# What is printed depends on ansible-core; the scenario configuration looks at what the oldest one prints.
-pytestmark = pytest.mark.only_on(13)
-
 WATCHER = Path(__file__).resolve().parent / "watch_arguments.py"
 TOKEN = "tok-3f9a0c41d7e84b52"
 SECRET_KEY = "key-b1d5e0936c7f4a28ab64d2f8"

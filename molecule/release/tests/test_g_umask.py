@@ -8,7 +8,7 @@ import pytest
 
 from apps.repos import Commit, probe_files
 
-pytestmark = pytest.mark.only_on(12)
+pytestmark = pytest.mark.only_on(13)
 
 
 def test_app_goes_live_under_a_strict_umask(new_app, machine):
