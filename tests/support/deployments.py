@@ -67,7 +67,7 @@ class App:
     """One app in one environment: its repository, its inventory and its hosts.
 
     ``variables``: the inventory's, changed by the tests at will; each run writes the inventory anew. ``groups``: the
-    inventory's other groups, such as ``database``. ``usual_server``: what ``--server`` names, or gunicorn.
+    inventory's other groups, such as ``database``. ``usual_app_server``: what ``--server`` names, or gunicorn.
     ``workers``: of each web instance; few, since each of them imports the whole app at every start. None: as many as
     the platform chooses.
     """
@@ -79,8 +79,8 @@ class App:
     variables: dict[str, object]
     runs: list[Run] = field(default_factory=list)
     groups: dict[str, Sequence[Host]] = field(default_factory=dict)
-    usual_server: Server = SERVERS[GUNICORN]
-    server: Server = SERVERS[GUNICORN]
+    usual_app_server: Server = SERVERS[GUNICORN]
+    app_server: Server = SERVERS[GUNICORN]
     workers: int | None = 2
 
     @property
@@ -112,7 +112,7 @@ class App:
         return self.repo.sha(branch)
 
     def _served(self, commit: Commit) -> Commit:
-        return self.usual_server.complete(commit)
+        return self.usual_app_server.complete(commit)
 
     def _copy_repository(self) -> None:
         path = f"{REPOSITORIES}/{self.name}.git"
@@ -128,7 +128,7 @@ class App:
         for name in set().union(*(each.variables for each in {**SERVERS, **GUNICORN_VARIANTS}.values())):
             self.variables.pop(name, None)
         self.variables |= server.variables
-        self.server = server
+        self.app_server = server
 
     def write_inventory(self) -> Path:
         """Write the inventory as the variables are now; return its path."""
@@ -440,8 +440,8 @@ def new_app(debian: int, pytestconfig: pytest.Config) -> Iterator[Callable[..., 
                 },
             )
             if chosen := pytestconfig.getoption("server"):
-                app.usual_server = {**SERVERS, **GUNICORN_VARIANTS}[chosen]
-                app.serve_with(app.usual_server)
+                app.usual_app_server = {**SERVERS, **GUNICORN_VARIANTS}[chosen]
+                app.serve_with(app.usual_app_server)
             made.append(app)
             return app
 

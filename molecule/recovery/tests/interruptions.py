@@ -89,7 +89,7 @@ def gated_commit(version: int, *, dependency: str = "1.17.0") -> Commit:
 
 def next_round(app: App, server: Server | None = None) -> str:
     """Change a variable of the inventory, so that the next deploy makes a new release; return what it will answer."""
-    app.serve_with(server or app.usual_server)
+    app.serve_with(server or app.usual_app_server)
     app.variables["flask_app_env"] = {"ROUND": (number := f"round-{next(_ROUNDS)}")}
     return number
 
@@ -329,6 +329,6 @@ def assert_only_live_runs(app: App) -> None:
 def assert_done(app: App, *, answers: str) -> None:
     """The deploy is through: users get that round, and nothing is left of any other or of the run."""
     assert live_round(app) == answers
-    assert f"/{app.server.command}" in app.shell(f"tr '\\0' ' ' </proc/{app.main_pid()}/cmdline")
+    assert f"/{app.app_server.command}" in app.shell(f"tr '\\0' ' ' </proc/{app.main_pid()}/cmdline")
     assert app.traces() == app.traces_of(app.live_id())
     assert_nothing_half(app)

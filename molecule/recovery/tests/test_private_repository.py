@@ -129,7 +129,7 @@ def repositories(app, server, tmp_path_factory):
                 f"{vendor}/lib": Submodule(url=server.url("lib"), sha=shas["lib"]),
             },
         )
-        commit = app.usual_server.complete(commit, folder=SUBDIRECTORY)
+        commit = app.usual_app_server.complete(commit, folder=SUBDIRECTORY)
         repo = folder / "private.git"
         made = make_repo(repo, [commit]) if first else add_commits(Repo(repo), [commit])
         server.publish(repo)

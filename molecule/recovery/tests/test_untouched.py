@@ -113,7 +113,7 @@ FAULTS = [
 @pytest.mark.by_turns
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_fault_of_the_inventory_or_the_repository(app, fault):
-    if fault.name == "no entry point" and app.usual_server.names_the_app:
+    if fault.name == "no entry point" and app.usual_app_server.names_the_app:
         pytest.skip("with this server there is none to find")
     next_round(app)
     if fault.commit:

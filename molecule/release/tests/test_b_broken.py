@@ -112,9 +112,9 @@ def assert_told(app: App, run: Run, *, phase: str, cause: tuple[str, ...], journ
     assert "\n" not in failure["msg"]
     printed = [line.strip() for line in run.output.splitlines()]
     assert any(f"{TITLES[phase]} failed on {failed.host}" in line for line in printed), run.output
-    cause = [words.format(ended=app.server.ended, killed=app.server.killed) for words in cause]
+    cause = [words.format(ended=app.app_server.ended, killed=app.app_server.killed) for words in cause]
     assert any(all(re.search(words, line) for words in cause) for line in printed), run.output
-    journal = journal.format(listening=app.server.listening)
+    journal = journal.format(listening=app.app_server.listening)
     assert any(journal in line for line in failure["log"]), failure["log"]
     assert failure["log"][-1].strip() in printed
     assert any(line.startswith("serving now") and serving in line for line in printed), run.output

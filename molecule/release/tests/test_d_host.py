@@ -36,7 +36,7 @@ def test_files_belong_to_who_needs_them(shop, release):
         "/etc/shop": "root root 0700",
         "/etc/shop/platform.env": "root root 0600",
         # Of one behind a proxy systemd makes the folder, and the socket itself keeps the others out.
-        run: "root root 0755" if shop.server.is_proxied else "shop shop-proxy 0750",
+        run: "root root 0755" if shop.app_server.is_proxied else "shop shop-proxy 0750",
     }
     owner, group, _mode = mode(shop, "/var/lib/shop/instance").split()
     assert (owner, group) == ("shop", "shop")

@@ -45,7 +45,7 @@ def wait_until_crashed(app) -> None:
     """Wait until systemd has started the app's process again after a crash."""
     unit = f"{app.name}.web.1.{app.live_id()}.service"
     restarts = f"$(systemctl show --value -p NRestarts {unit})"
-    enough = 1 if app.server.revives else 2
+    enough = 1 if app.app_server.revives else 2
     app.shell(f"for i in $(seq 600); do [ {restarts} -ge {enough} ] && exit; sleep 0.1; done; exit 1")
 
 

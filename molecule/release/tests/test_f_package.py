@@ -13,7 +13,7 @@ pytestmark = pytest.mark.only_on(12)
 
 def test_new_code_runs_although_the_virtualenv_is_shared(new_app, machine):
     parcel = new_app("parcel", [machine], flask_app_watch_seconds=0.5)
-    entry = "wsgi" if parcel.server.names_the_app else "none"
+    entry = "wsgi" if parcel.app_server.names_the_app else "none"
     parcel.publish(
         [probe_commit(n, dependency="1.17.0", layout="src", entry=entry, committed_instance=True) for n in (1, 2)]
     )
