@@ -15,8 +15,6 @@ import pytest
 from support.deployments import App
 from support.playbooks import PROJECT
 
-pytestmark = pytest.mark.only_on(12)
-
 ANSIBLE_CFG = """\
 [defaults]
 stdout_callback = baremetal.flask.release_log

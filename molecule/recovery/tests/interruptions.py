@@ -154,18 +154,17 @@ POINTS = (BUILDING, BUILT, MIGRATING, STARTING, WATCHING, DRAINING)
 
 
 def points(*on_both: Point) -> list[ParameterSet]:
-    """All points as variants of a test, with the usual server; some of them run on both Debian releases."""
+    """All points as variants of a test; some of them run on both Debian releases."""
     both = pytest.mark.on_both
-    return [pytest.param(point, None, id=point.name, marks=[both] * (point in on_both)) for point in POINTS]
+    return [pytest.param(point, id=point.name, marks=[both] * (point in on_both)) for point in POINTS]
 
 
-def with_each_server(*points: Point) -> list[ParameterSet]:
-    """Variants with every other server. From its second point on it also serves what is live already."""
+def with_each_other_server() -> list[ParameterSet]:
+    """Variants with every server but gunicorn, each on one Debian release."""
     return [
-        pytest.param(point, server, id=f"{point}-{name}", marks=pytest.mark.only_on(server.debian))
+        pytest.param(server, id=name, marks=pytest.mark.only_on(server.debian))
         for name, server in SERVERS.items()
         if name != GUNICORN
-        for point in points
     ]
 
 

@@ -27,7 +27,6 @@ from interruptions import (
     stand_at,
     start,
     wait_for,
-    with_each_server,
 )
 
 from support.deployments import load
@@ -46,9 +45,9 @@ def users(app):
 
 @pytest.mark.usefixtures("users")
 @pytest.mark.by_turns
-@pytest.mark.parametrize(("point", "server"), with_each_server(STARTING) + points(BUILDING, STARTING))
-def test_next_run_finishes_what_a_killed_controller_began(app, point, server):
-    old, new = live_round(app), next_round(app, server)
+@pytest.mark.parametrize("point", points(BUILDING, STARTING))
+def test_next_run_finishes_what_a_killed_controller_began(app, point):
+    old, new = live_round(app), next_round(app)
     attempt = stand_at(app, point)
     attempt.kill()
     assert live_round(app) == (new if point.switched else old)

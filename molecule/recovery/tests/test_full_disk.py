@@ -18,8 +18,6 @@ from interruptions import (
     unfinished,
 )
 
-from support.servers import SERVERS
-
 pytestmark = pytest.mark.only_on(12)
 
 DISK_MB = 160
@@ -112,10 +110,9 @@ def test_disk_fills_up_between_two_phases(tight):
     assert_done(tight, answers=new)
 
 
-@pytest.mark.parametrize("server", SERVERS.values(), ids=SERVERS)
-def test_disk_fills_up_after_the_switch(tight, server):
+def test_disk_fills_up_after_the_switch(tight):
     """What is live and well stays live, and the old release ends: that needs no space. The next release needs some."""
-    new = next_round(tight, server)
+    new = next_round(tight)
     attempt = stand_at(tight, WATCHING, flask_app_watch_seconds=3)
     fill(tight, but_kb=0)
     attempt.finish().check()
@@ -125,7 +122,7 @@ def test_disk_fills_up_after_the_switch(tight, server):
     free(tight)
     fill(tight, but_kb=0)
     before = snapshot(tight)
-    next_round(tight, server)
+    next_round(tight)
     run = tight.deploy()
     assert run.rc != 0
     assert "the disk is full" in run.results("release_build")[-1]["msg"]

@@ -21,7 +21,7 @@ from interruptions import (
     points,
     stand_at,
     wait_for,
-    with_each_server,
+    with_each_other_server,
 )
 
 from support.servers import SERVERS
@@ -38,9 +38,9 @@ def assert_back(app, answers, *, since: float, record_property) -> None:
 
 
 @pytest.mark.by_turns
-@pytest.mark.parametrize(("point", "server"), with_each_server(WATCHING, STARTING) + points(WATCHING))
-def test_power_cut_during_a_deploy(app, point, server, record_property):
-    old, new = live_round(app), next_round(app, server)
+@pytest.mark.parametrize("point", points(WATCHING))
+def test_power_cut_during_a_deploy(app, point, record_property):
+    old, new = live_round(app), next_round(app)
     attempt = stand_at(app, point)
     app.machine.kill()
     attempt.kill()
@@ -48,6 +48,21 @@ def test_power_cut_during_a_deploy(app, point, server, record_property):
     since = time.monotonic()
     app.machine.start()
     assert_back(app, new if point.switched else old, since=since, record_property=record_property)
+
+    app.deploy().check()
+    assert_done(app, answers=new)
+
+
+@pytest.mark.parametrize("server", with_each_other_server())
+def test_power_cut_after_the_switch_to_another_server(app, server, record_property):
+    new = next_round(app, server)
+    attempt = stand_at(app, WATCHING)
+    app.machine.kill()
+    attempt.kill()
+
+    since = time.monotonic()
+    app.machine.start()
+    assert_back(app, new, since=since, record_property=record_property)
 
     app.deploy().check()
     assert_done(app, answers=new)
