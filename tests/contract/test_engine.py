@@ -61,6 +61,7 @@ LAYERS = [
     ["backup_program"],
     # What one part of the host is like.
     ["systemd", "journal", "manifest", "lease", "maintenance", "nginx", "tls", "sqlite_file"],
+    ["uvicorn_workers"],
     ["nginx_logs", "acme", "account", "instances", "phase", "watching"],
     ["server", "mariadb", "postgresql_cluster"],
     ["postgresql_archive"],
