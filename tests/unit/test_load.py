@@ -173,7 +173,7 @@ def test_think_time_limits_the_rate(run):
 
 def test_reports_bad_statuses(run):
     with server(at(10, lambda handler, _number: answer(handler, {}, status=502))) as (address, seen):
-        result = run(address, "--post-percent", "0")
+        result = run(address, "--post-percent", "0", seconds=2)
     report = result.report
     assert result.code == 1
     assert report["verdicts"]["bad status"] == report["failed"] == len(seen.requests) // 10 > 0
