@@ -21,7 +21,7 @@ _CHAIN = ("During handling of the above exception", "The above exception was the
 _FRAME = re.compile(r'\s+File "')
 #: What gunicorn tells of its workers' comings and goings: after a traceback, mere consequences.
 _CHATTER = "] [INFO] "
-#: What uvicorn tells of a worker before it starts another one. Of one that has printed no traceback it tells alone.
+#: What uvicorn tells of a worker that has ended. Where that one has printed no traceback, nothing else tells of it.
 _REPLACED = re.compile(r"INFO: +(?:Waiting for child|Child) process \[(\d+)\]")
 #: With what gunicorn ends when a worker cannot start, and uWSGI's other workers: consequences, never the cause.
 _CONSEQUENCE = ("gunicorn.errors.HaltServer", "KeyboardInterrupt")

@@ -20,7 +20,8 @@ SERVERS = ("uvicorn", "procfile")
 _PARENT, _WORKER = b"/uvicorn", b"multiprocessing.spawn"
 #: How often as many as there are at a time must have been replaced.
 _ROUNDS = 3
-#: By how much one that gets further than the others outlives them. It may be making the tables that they miss.
+#: By how much one that gets further than the others outlives them. It may be making the tables that they miss. Where
+#: the others are replaced so fast that all rounds are over within this time, it is not told from them.
 _MARGIN_SECONDS = 2.0
 
 

@@ -32,7 +32,7 @@ import pytest
 from apps.repos import Commit, Repo, add_commits, make_repo
 from support import playbooks
 from support.playbooks import PROJECT, Run
-from support.servers import GUNICORN, GUNICORN_VARIANTS, SERVERS, Server
+from support.servers import CHOICES, GUNICORN, SERVERS, Server
 from testbed import Host
 
 REPOSITORIES = "/srv/git"
@@ -125,7 +125,7 @@ class App:
 
     def serve_with(self, server: Server) -> None:
         """Let the inventory ask for that server, and for no other."""
-        for name in set().union(*(each.variables for each in {**SERVERS, **GUNICORN_VARIANTS}.values())):
+        for name in set().union(*(each.variables for each in CHOICES.values())):
             self.variables.pop(name, None)
         self.variables |= server.variables
         self.app_server = server
@@ -440,7 +440,7 @@ def new_app(debian: int, pytestconfig: pytest.Config) -> Iterator[Callable[..., 
                 },
             )
             if chosen := pytestconfig.getoption("server"):
-                app.usual_app_server = {**SERVERS, **GUNICORN_VARIANTS}[chosen]
+                app.usual_app_server = CHOICES[chosen]
                 app.serve_with(app.usual_app_server)
             made.append(app)
             return app

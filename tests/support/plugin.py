@@ -21,7 +21,7 @@ import pytest
 import testinfra
 
 from support import playbooks
-from support.servers import GUNICORN_VARIANTS, SERVERS
+from support.servers import CHOICES
 from testbed import DEBIAN, Bed, Host, TestbedError
 from testbed.host import connection_variables
 
@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption(
         "--server",
-        choices=[*SERVERS, *GUNICORN_VARIANTS],
+        choices=CHOICES,
         help="run the apps of the scenarios release and recovery with this server (default: gunicorn)",
     )
 

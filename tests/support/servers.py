@@ -94,3 +94,5 @@ GUNICORN_VARIANTS = {
         {"gunicorn.conf.py": 'daemon = True\nreuse_port = True\nworkers = 2\nworker_class = "sync"\n'},
     ),
 }
+#: What ``--server`` may say.
+CHOICES = {**SERVERS, **GUNICORN_VARIANTS}
