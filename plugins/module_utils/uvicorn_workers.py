@@ -9,27 +9,30 @@ Other servers end when a worker cannot start.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-
-from ansible_collections.baremetal.flask.plugins.module_utils import systemd
+from pathlib import Path, PurePath
 
 #: The values of a release's ``server`` behind which there may be one.
 SERVERS = ("uvicorn", "procfile")
-#: By which a uvicorn is known, and a worker that it has started.
-_PARENT, _WORKER = b"/uvicorn", b"multiprocessing.spawn"
+#: By which a uvicorn is known, however it was called, and a worker that it has started.
+_PARENT, _WORKER = "uvicorn", b"multiprocessing.spawn"
 #: How often as many as there are at a time must have been replaced.
 _ROUNDS = 3
-#: By how much one that gets further than the others outlives them. It may be making the tables that they miss. Where
-#: the others are replaced so fast that all rounds are over within this time, it is not told from them.
+#: By how much one that gets further than the others outlives them. It may be making the tables that they miss.
 _MARGIN_SECONDS = 2.0
 
 
-def of_unit(unit: str) -> set[int]:
-    """The workers of the uvicorn that a unit runs; none where it runs something else."""
-    pids = systemd.processes(unit)
+def among(pids: Iterable[int]) -> set[int]:
+    """Those of a unit's processes that are workers of a uvicorn; none where it runs something else."""
     commands = {pid: command for pid in pids if (command := _read(pid, "cmdline"))}
-    return {pid for pid in commands if _WORKER in commands[pid] and _PARENT in commands.get(_parent(pid), b"")}
+    parents = {pid for pid, command in commands.items() if _PARENT in _names(command)}
+    return {pid for pid, command in commands.items() if _WORKER in command and _parent(pid) in parents}
+
+
+def _names(command: bytes) -> set[str]:
+    """The words of a command line, without the folders: a path to the program, or what follows ``python -m``."""
+    return {PurePath(word).name for word in command.decode(errors="replace").split("\0")}
 
 
 def _read(pid: int, name: str) -> bytes:
@@ -62,11 +65,13 @@ class Workers:
         now = time.monotonic() if now is None else now
         for pid in running:
             self._seen.setdefault(pid, now)
-        self._lives |= {
-            pid: now - first for pid, first in self._seen.items() if pid not in running | self._lives.keys()
-        }
+        for pid in self._seen.keys() - running - self._lives.keys():
+            self._lives[pid] = now - self._seen[pid]
         self._most = max(self._most, len(running))
         if len(self._lives) < _ROUNDS * self._most:
             return False
-        longest = max(self._lives.values()) + _MARGIN_SECONDS
-        return all(now - self._seen[pid] <= longest for pid in running)
+        outlives = max(self._lives.values()) + _MARGIN_SECONDS
+        # Until then no worker has had the time to get further, not even one that was started a moment late.
+        if now - min(self._seen.values()) < 2 * outlives:
+            return False
+        return all(now - self._seen[pid] <= outlives for pid in running)

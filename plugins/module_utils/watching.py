@@ -104,7 +104,7 @@ def wait_until_ready(release: Release, expectation: probe.Expectation, *, second
                 break
         is_listening = not (answer or "").startswith(probe.NOT_LISTENING)
         if workers and not is_listening and now >= next_count:
-            if workers.are_hopeless(uvicorn_workers.of_unit(web_unit(release))):
+            if workers.are_hopeless(uvicorn_workers.among(systemd.processes(web_unit(release)))):
                 raise _not_ready(web_unit(release), "its workers end as soon as they are started", since=began - 5)
             next_count = now + _BETWEEN_LOOKS_AT_WORKERS_SECONDS
         time.sleep(_BETWEEN_ANSWERS_SECONDS if is_listening else _BETWEEN_KNOCKS_SECONDS)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import shutil
 import tempfile
 import threading
 import time
@@ -193,7 +194,7 @@ class Attempt:
 
     def _ended(self, run: Run) -> Run:
         self.app.runs.append(run)
-        self.pause_file.unlink(missing_ok=True)
+        shutil.rmtree(self.pause_file.parent, ignore_errors=True)
         return run
 
 

@@ -31,6 +31,21 @@ def refuse_other_names():
     if request.host != "parlour.example.com":
         abort(421)
 """
+#: The first worker makes the tables for a long while, and until then every other one ends at once.
+ASGI = """\
+import sqlite3
+import time
+
+from probe.asgi import app as app
+
+database = sqlite3.connect("/var/lib/parlour/untidy.sqlite3", timeout=0, isolation_level="EXCLUSIVE")
+if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'notes'").fetchone():
+    with database:
+        database.execute("BEGIN EXCLUSIVE")
+        time.sleep(10)
+        database.execute("CREATE TABLE notes (id INTEGER PRIMARY KEY)")
+database.close()
+"""
 
 
 def test_app_that_migrates_at_import_under_four_workers(parlour):
@@ -49,4 +64,17 @@ def test_app_that_migrates_at_import_under_four_workers(parlour):
     parlour.deploy("untidy-1").check()
     assert parlour.live()["code"] == "1"
     assert ":8000" not in parlour.shell("ss -Hltn")
+    parlour.variables["flask_app_env"] = {}
+
+
+def test_app_that_migrates_at_import_under_uvicorn(parlour):
+    """Which goes on replacing the workers that come too early: the release comes up once the tables are made."""
+    parlour.shell("rm -f /var/lib/parlour/untidy.sqlite3")
+    parlour.publish([Commit(files=probe_files(2, needs=["quart==0.22.0"]) | {"wsgi.py": ASGI}, tag="untidy-2")])
+    parlour.variables |= {"flask_app_server": "uvicorn", "flask_app_env": {"WEB_CONCURRENCY": "5"}}
+    (parlour.deploy if parlour.live_id() else parlour.site)("untidy-2").check()
+    assert parlour.live()["code"] == "2"
+    journal = parlour.shell(f"journalctl --quiet --no-pager --unit=parlour.web.1.{parlour.live_id()}.service")
+    assert journal.count("database is locked") > 10, "the others were replaced several times over"
+    del parlour.variables["flask_app_server"]
     parlour.variables["flask_app_env"] = {}
