@@ -97,7 +97,17 @@ def build(
             entry_point, import_path = wsgi.find(folder, adopted.flask_app)
         files.set_times(release.src, committed)
         added = plan.requirements()
-        installer = virtualenv.Packages(release, needs, settings, python, request.index, builder, uv, platform=added)
+        installer = virtualenv.Packages(
+            release,
+            needs,
+            settings,
+            python,
+            request.index,
+            builder,
+            uv,
+            platform=added,
+            git_login=repository.login_env,
+        )
         venv, packages, how = installer.provide(rebuild=request.rebuild)
         import_paths = [release.lib] if needs.is_package else [import_path] if import_path != folder else []
         installer.install_app()

@@ -37,6 +37,10 @@ def cause(output: str) -> str:
     return lines[-1] if lines else "no answer in time"
 
 
+def is_login_refused(output: str) -> bool:
+    return any(mark in output for mark in _REFUSED)
+
+
 def advice(output: str) -> str:
     if "Host key verification failed" in output:
         return (
@@ -45,7 +49,7 @@ def advice(output: str) -> str:
         )
     if "Object does not exist" in output:
         return "Push the files in Git LFS as well (git lfs push --all origin), then run this again."
-    if any(mark in output for mark in _REFUSED):
+    if is_login_refused(output):
         return "Check flask_app_repository and that flask_app_deploy_key may read it, then run this again."
     if "dubious ownership" in output:
         return "A repository on the host itself must belong to root."

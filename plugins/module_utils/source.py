@@ -72,6 +72,8 @@ class Repository:
         ]
         if deploy_key.is_file():
             ssh += ["-i", str(deploy_key), "-o", "IdentitiesOnly=yes"]
+        #: What makes any git know the login, for the server of the address and no other.
+        self.login_env = git_login.variables(self.url, *self.login)
         self.env = {
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -80,7 +82,7 @@ class Repository:
             "GIT_HTTP_LOW_SPEED_LIMIT": "1",
             "GIT_HTTP_LOW_SPEED_TIME": "30",
             "HOME": "/nonexistent",
-            **git_login.variables(self.url, *self.login),
+            **self.login_env,
         }
 
     def git(

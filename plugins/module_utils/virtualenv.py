@@ -11,13 +11,14 @@ import os
 import platform
 import pwd
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils import (
     dependencies,
     files,
+    git_messages,
     installation,
     package_index,
     uv_messages,
@@ -35,6 +36,8 @@ class Packages:
     """Installs what a release needs.
 
     :param platform: requirements that the platform adds where the app has no version of them.
+    :param git_login: variables by which git knows the login for the server of the app's repository: requirements may
+        come from there.
     """
 
     release: Release
@@ -45,6 +48,7 @@ class Packages:
     builder: Builder
     uv: Path
     platform: Sequence[str] = ()
+    git_login: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.wheelhouse = package_index.wheelhouse(
@@ -135,15 +139,23 @@ class Packages:
             return self._call(step, writable=[venv, self.needs.folder])
         except CommandError as error:
             why = "it took too long" if error.code is None else self._cause(error.output)
-            inventory = step.what.startswith("flask_app_")
             raise PhaseError(
                 f"{step.what} cannot be installed: {why}",
-                advice="Nothing that serves was touched. "
-                + ("Correct the variable" if inventory else "Correct the file (or what it needs), commit")
-                + ", and deploy again.",
+                advice=f"Nothing that serves was touched. {self._fix(step, error.output)}, and deploy again.",
                 log=error.log,
                 log_title=error.log_title,
             ) from error
+
+    @staticmethod
+    def _fix(step: installation.Step, output: str) -> str:
+        if git_messages.is_login_refused(output):
+            return (
+                "Of private git servers only that of flask_app_repository is told a login, that in its https address: "
+                "have the package come from there, or from a package index"
+            )
+        if step.what.startswith("flask_app_"):
+            return "Correct the variable"
+        return "Correct the file (or what it needs), commit"
 
     def _cause(self, output: str) -> str:
         """Why it failed, with the line of the file or variable that somebody wrote."""
@@ -154,13 +166,14 @@ class Packages:
         return uv_messages.placed(uv_messages.cause(output), self.needs.folder, instead=instead)
 
     def _call(self, step: installation.Step, *, writable: Sequence[Path]) -> str:
+        # A lock that is to be checked knows nothing of the inventory's indexes.
+        index = {} if self.wheelhouse or "export" in step.words else self.index.env()
         return self.builder.run(
             step.words,
             writable=writable,
             cwd=self.needs.folder,
             env={**package_index.wheelhouse_env(self.wheelhouse), **step.env},
-            # A lock that is to be checked knows nothing of the inventory's indexes.
-            secret_env={} if self.wheelhouse or "export" in step.words else self.index.env(),
+            secret_env={**self.git_login, **index},
             title=f"uv, installing {step.what}",
         )
 

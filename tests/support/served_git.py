@@ -18,6 +18,8 @@ from testbed import Host
 UNIT = "git-by-http"
 _PROGRAM = Path(__file__).with_name("git_server.py")
 _PORT = 8090
+#: The address of ``served_git``, for those who need no login or have it.
+PLACE = f"http://127.0.0.1:{_PORT}"
 _START = f"""
 systemd-run --quiet --collect --unit={UNIT} python3 {REPOSITORIES}/serve {REPOSITORIES} {_PORT}
 until ss -ltn | grep -q ':{_PORT} '; do sleep 0.1; done
@@ -26,7 +28,7 @@ until ss -ltn | grep -q ':{_PORT} '; do sleep 0.1; done
 
 @contextmanager
 def served_git(host: Host, password: str, *large_files: bytes) -> Iterator[str]:
-    """Let a host serve its repositories, and these files in Git LFS, for the length of the block.
+    """Let a host serve its repositories, at ``PLACE``, and these files in Git LFS, for the length of the block.
 
     Its address as the host knows it, with the login: the repository ``shop`` is ``shop.git`` there. The journal of
     ``UNIT`` has a line for each request.
@@ -41,7 +43,7 @@ def served_git(host: Host, password: str, *large_files: bytes) -> Iterator[str]:
     host.copy_in(_PROGRAM, f"{REPOSITORIES}/serve")
     host.run(["sh", "-ec", f"umask 077; cat > {REPOSITORIES}/credentials; {_START}"], stdin=f"deploy:{password}")
     try:
-        yield f"http://deploy:{password}@127.0.0.1:{_PORT}"
+        yield PLACE.replace("://", f"://deploy:{password}@")
     finally:
         host.run(["systemctl", "stop", UNIT])
         host.run(["sh", "-c", f"cd {REPOSITORIES} && rm -r objects serve credentials"])

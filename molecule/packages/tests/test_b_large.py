@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from refusals import assert_refused
 
-from apps.repos import Commit, git, probe_files
-from support.deployments import App
-from support.served_git import served_git
+from apps.repos import Commit, git, make_repo, probe_files
+from support.deployments import REPOSITORIES, App
+from support.served_git import PLACE, served_git
 
 #: The version of Python that this Debian lacks, and the release that has it.
 OTHER_PYTHON = {12: ("trixie", "3.13"), 13: ("bookworm", "3.11")}
@@ -72,6 +72,11 @@ NPM = {
     "banner/package.json": {"name": "banner", "version": "1.0.0", "main": "index.js"},
 }  # fmt: skip
 
+LIBRARY = {
+    "setup.py": 'from setuptools import setup\n\nsetup(name="acme-rates", version="3.0", py_modules=["acme_rates"])\n',
+    "acme_rates.py": "",
+}
+
 
 def pointer(content: bytes) -> str:
     oid = hashlib.sha256(content).hexdigest()
@@ -103,10 +108,14 @@ def https_mirror(mirror: str, machine) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def bulky(new_app, machine, debian: int) -> Iterator[App]:
-    """An app whose repository is large and private, with what it serves kept in LFS."""
+def bulky(new_app, machine, debian: int, tmp_path_factory) -> Iterator[App]:
+    """An app whose repository is large and private, with what it serves kept in LFS, and a library beside it."""
     app = new_app("bulky", [machine], flask_app_watch_seconds=0.3, flask_app_partial_clone=True)
-    files = probe_files(1, layout="src", entry="package", dependency="1.17.0") | {
+    library = make_repo(tmp_path_factory.mktemp("library") / "rates.git", [Commit(files=LIBRARY, tag="v3")])
+    machine.run(["mkdir", "-p", REPOSITORIES])
+    machine.copy_in(library.path, f"{REPOSITORIES}/rates.git")
+    needs = [f"acme-rates @ git+{PLACE}/rates.git@v3"]
+    files = probe_files(1, layout="src", entry="package", dependency="1.17.0", needs=needs) | {
         "runtime.txt": f"# the one that we test with\npython-{OTHER_PYTHON[debian][1]}\n",
         ".gitattributes": "*.film filter=lfs diff=lfs merge=lfs -text\n",
         "static/big.film": pointer(FILM),
@@ -165,6 +174,7 @@ def test_all_of_it_is_built(bulky, mirror, debian, crate):
     assert {name for name in packages if name.startswith(("waitress-", "python_dotenv-"))} > {
         "waitress-2.1.2.dist-info"
     }
+    assert "acme_rates-3.0.dist-info" in packages, "from the same private server"
 
     assert bulky.shell("cat /srv/bulky/current/src/static/big.film").encode() == FILM
     assert bulky.shell("cat /srv/bulky/current/src/static/built/app.js") == "built by bulky-build with node\n"
