@@ -40,7 +40,7 @@ def database_url(app: App, release: Release | None = None) -> str:
     release = release or app.live()
     for path in (app.platform_env, release.env if release else None):
         if path and path.is_file():
-            found = envfile.parse(path.read_text(encoding="utf-8")).get("DATABASE_URL", found)
+            found = envfile.read(path).get("DATABASE_URL", found)
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: What systemd takes for broken UTF-8 and refuses a whole file for: halves of pairs, and code points of no character.
@@ -22,15 +23,15 @@ _SPECIAL = re.compile(r'(["\\`$])')
 def problem(name: str, value: object) -> str | None:
     """Why ``name=value`` cannot be an environment variable; None when it can.
 
-    Every text arrives byte for byte, except what no Unix environment or systemd can carry: control characters other
-    than newline and tab, and code points that are no characters.
+    Every text arrives byte for byte, except what no Unix environment or systemd can carry: a zero byte, and code points
+    that are no characters.
     """
     if not NAME.fullmatch(name):
         return f"'{name}' is not a variable name: letters, digits and underscores, not beginning with a digit"
     if isinstance(value, (dict, list)):
         return f'{name} is a {type(value).__name__}: give a text (for JSON: "{{{{ value | to_json }}}}")'
-    if any((ord(char) < 32 and char not in "\n\t") or ord(char) == 127 for char in text(value)):
-        return f"{name} holds a control character: systemd accepts only newline and tab in a variable"
+    if "\0" in text(value):
+        return f"{name} holds a zero byte: there is none in a variable"
     if _NO_CHARACTER.search(text(value)):
         return f"{name} holds a code point that is no character: systemd accepts only whole UTF-8 in a variable"
     return None
@@ -57,6 +58,12 @@ def render(variables: Mapping[str, object]) -> str:
 
 def _escaped(value: str) -> str:
     return _SPECIAL.sub(r"\\\1", value)
+
+
+def read(path: Path) -> dict[str, str]:
+    """The variables of a file that ``render`` made."""
+    # Not as text, in which a carriage return would become a newline.
+    return parse(path.read_bytes().decode())
 
 
 def parse(content: str) -> dict[str, str]:

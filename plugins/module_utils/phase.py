@@ -104,7 +104,7 @@ class Phase:
 
     def platform_env(self) -> dict[str, str]:
         """The variables that the platform adds; their values are hidden in logs."""
-        variables = envfile.parse(self.app.platform_env.read_text(encoding="utf-8"))
+        variables = envfile.read(self.app.platform_env)
         self.hide(value for name, value in variables.items() if name not in _PUBLIC)
         return variables
 
@@ -125,7 +125,7 @@ class Phase:
     def hide_variables_of(self, release: Release) -> None:
         """Hide all that its processes find in their environment: they may print it."""
         self.platform_env()
-        self.hide(envfile.parse(release.env.read_text(encoding="utf-8")).values())
+        self.hide(envfile.read(release.env).values())
 
     def redact(self, text: str) -> str:
         for secret in sorted(self.secrets, key=len, reverse=True):

@@ -64,7 +64,7 @@ def work(this: phase.Phase) -> dict:
     changed = []
     for name, content in wanted.items():
         path = settings / name
-        if (path.read_text(encoding="utf-8") if path.is_file() else "") == content:
+        if (path.read_bytes() if path.is_file() else b"") == content.encode():
             continue
         changed.append(name)
         if this.check_mode:

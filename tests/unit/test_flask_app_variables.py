@@ -104,7 +104,7 @@ BAD = [
     ("flask_app_env", "A=1", "is not what it must be: a mapping of names to values"),
     ("flask_app_env", {"A-B": "1"}, "is wrong: 'A-B' is not a variable name"),
     ("flask_app_env", {"A": {"b": 1}}, "is wrong: A is a dict: give a text"),
-    ("flask_app_env", {"A": "\x1b"}, "is wrong: A holds a control character"),
+    ("flask_app_env", {"A": "\x00"}, "is wrong: A holds a zero byte"),
     ("flask_app_env", {"A": "\ud800"}, "is wrong: A holds a code point that is no character"),
     ("flask_app_formation", {"we.b": 1}, 'has "we.b", must hold process types and numbers'),
     ("flask_app_formation", {"release": 1}, 'has "release", must hold process types'),

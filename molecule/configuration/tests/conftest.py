@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from old_app import HARD, TOKEN, old_files
+from old_app import CONTROL, HARD, TOKEN, old_files
 
 from apps.repos import Commit
 from support.deployments import App, new_app, pytest_runtest_makereport
@@ -25,7 +25,7 @@ def conf(new_app, machine) -> App:
         flask_app_health_path="",
         flask_app_domain_aliases=["www.conf.example.com"],
         flask_app_domain_redirects=["conf.example.org", "old.example.org"],
-        flask_app_env={"HARD": HARD, "NEEDED": "7", "TOKEN": TOKEN},
+        flask_app_env={"HARD": HARD, "CONTROL": CONTROL, "NEEDED": "7", "TOKEN": TOKEN},
         flask_app_database="external",
         flask_app_database_url="postgresql+psycopg2://us%40er:p%2Fw%23%3Ad@db.example.com/shop",
         flask_app_database_variables={

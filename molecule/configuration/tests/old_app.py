@@ -15,6 +15,8 @@ HARD = (
     + ' $HOME ${HOME} $(id) `id` %h %% \\n \\\\ \\$ \\" \'single\' "double" \\x41 \\101 {one} '
     + "naïve Grüße 日本語 🚀 \n# no comment\nSECRET_KEY=guessed\nexport A=b\n\n trailing \\\n"
 )
+#: Every control character but the zero byte, and the ends of lines that a key from another system has.
+CONTROL = "".join(map(chr, [*range(1, 32), 127])) + "-----BEGIN\r\nabc\r\n"
 TOKEN = "tok-71d0ab3f5c924e66"
 #: The app of a former platform: it lets its .env win, reads a file of settings in its instance folder, and keeps what
 #: users upload and an SQLite file beside its code. Its own command shows the environment.

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from old_app import HARD, TOKEN
+from old_app import CONTROL, HARD, TOKEN
 
 from support.deployments import load
 
@@ -18,6 +18,7 @@ def env(conf, name):
 
 def test_every_hard_character_arrives(conf):
     assert env(conf, "HARD") == HARD
+    assert env(conf, "CONTROL") == CONTROL
 
 
 def test_commands_of_a_release_have_the_same_variables(conf):
