@@ -14,7 +14,12 @@ from ansible_collections.baremetal.flask.plugins.module_utils.envfile import NAM
 #: What of a URL an app can have in a variable of its own.
 PARTS = ("url", "plain_url", "dialect", "host", "port", "user", "password", "name", "socket")
 _PORTS = {"postgresql": "5432", "mysql": "3306", "mariadb": "3306"}
-_URL = re.compile(r"(?P<dialect>[^:+]*)(?:\+(?P<driver>[^:]*))?://(?P<rest>.*)", re.DOTALL)
+#: As SQLAlchemy takes it apart: a password may hold what elsewhere begins another part.
+_URL = re.compile(
+    r"(?P<dialect>[^:+]*)(?:\+[^:]*)?://"
+    r"(?P<rest>(?:(?P<user>[^:/]*)(?::(?P<password>.*?))?@)?(?P<address>[^/?@]*)(?:/(?P<name>[^?]*))?(?:\?(?P<query>.*))?)",
+    re.DOTALL,
+)
 
 
 def parts(url: str) -> dict[str, str]:
@@ -34,23 +39,19 @@ def parts(url: str) -> dict[str, str]:
     split = _URL.fullmatch(url)
     if not split:
         return found
-    dialect, rest = split["dialect"], split["rest"]
-    location, _, query = rest.partition("?")
-    authority, _, name = location.partition("/")
-    userinfo, _, address = authority.rpartition("@")
-    user, _, password = userinfo.partition(":")
-    host, port = _host_and_port(address)
-    asked = {key: values[-1] for key, values in parse_qs(query).items()}
+    dialect = split["dialect"]
+    host, port = _host_and_port(split["address"])
+    asked = {key: values[-1] for key, values in parse_qs(split["query"] or "").items()}
     socket = asked.get("unix_socket", "")
     return {
         **found,
-        "plain_url": f"{dialect}://{rest}",
+        "plain_url": f"{dialect}://{split['rest']}",
         "dialect": dialect,
         "host": unquote(asked.get("host", "") or host),
         "port": asked.get("port", "") or port or ("" if socket else _PORTS.get(dialect, "")),
-        "user": unquote(user),
-        "password": unquote(password),
-        "name": unquote(name),
+        "user": unquote(split["user"] or ""),
+        "password": unquote(split["password"] or ""),
+        "name": unquote(split["name"] or ""),
         "socket": socket,
     }
 

@@ -40,6 +40,9 @@ def test_user_and_password_are_decoded(user, password, driver):
         (urls.sqlite("/var/lib/shop/shop.sqlite3"), {"name": "/var/lib/shop/shop.sqlite3", "host": "", "port": ""}),
         ("postgresql://u:p@[2001:db8::1]:6432/shop", {"host": "2001:db8::1", "port": "6432"}),
         ("", {"host": "", "url": ""}),
+        ("postgresql://u:pa/s?s@db:6432/shop", {"user": "u", "password": "pa/s?s", "host": "db", "port": "6432"}),
+        ("postgresql://u:p@ss@db/shop?a=b@c", {"password": "p@ss", "host": "db", "name": "shop"}),
+        ("postgresql:///shop?host=/run/postgresql", {"user": "", "host": "/run/postgresql", "name": "shop"}),
         ("not a url", {"url": "not a url", "plain_url": "not a url", "dialect": ""}),
     ],
 )
