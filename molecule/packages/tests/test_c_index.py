@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,8 +38,20 @@ server {
     root /srv/index;
     location /open/ { index index.html; }
     location /simple/ { auth_basic packages; auth_basic_user_file /srv/index-users; index index.html; }
+    location /whole/ { auth_basic packages; auth_basic_user_file /srv/index-users; index index.html; }
     location /git/ { }
 }
+"""
+#: An index of all wheels in a folder: one page for each package.
+MAKE_WHOLE = """
+cd /srv/wheels
+for wheel in *.whl; do
+    name=$(echo "${wheel%%-*}" | tr 'A-Z_.' 'a-z--')
+    mkdir -p "/srv/index/whole/$name"
+    cp "$wheel" "/srv/index/whole/$name/"
+    echo "<a href='$wheel'>$wheel</a>" >> "/srv/index/whole/$name/index.html"
+done
+chmod -R a+rX /srv/index/whole
 """
 
 
@@ -287,5 +301,46 @@ def test_folder_of_wheels_alone(crate, installed):
 
     crate.push(Commit(files=files(41, "acme-tax==1.0"), tag="not-there"), branch="not-there")
     assert_refused(crate, "not-there", told="acme-tax==1.0", advice="Correct")
+    del crate.variables["flask_app_wheelhouse"]
+
+
+def test_index_in_the_place_of_the_public_one(crate, installed):
+    """With a password; everything comes from there, gunicorn too."""
+    assert installed
+    crate.shell(MAKE_WHOLE)
+    crate.variables["flask_app_index_url"] = INDEX.replace("/simple", "/whole")
+    crate.push(Commit(files=files(42, "acme-tax==2.0", "itsdangerous<9"), tag="whole"))
+    run = crate.deploy("whole", arguments=["-vvv"]).check()
+    assert "packages installed" in run.output
+    assert PASSWORD not in run.output
+    assert (crate.live()["code"], crate.ask("/tax").body) == ("42", "2.0")
+    # six is on the public index in this version.
+    crate.push(Commit(files=files(43, "acme-tax==2.0", "six==1.17.0"), tag="public"), branch="public")
+    assert_refused(crate, "public", told="six==1.17.0", advice="Correct")
+    del crate.variables["flask_app_index_url"]
+
+
+def test_lock_and_wheels_of_the_repository(crate, installed):
+    """The lock says what, and the folder beside it is where it comes from: the index that is named answers nobody."""
+    assert installed
+    wheels = io.BytesIO(base64.b64decode(crate.shell("tar -C /srv/wheels -c . | base64")))
+    with tarfile.open(fileobj=wheels) as archive:
+        vendored = {
+            f"wheels/{member.name.removeprefix('./')}": archive.extractfile(member).read()
+            for member in archive
+            if member.name.endswith(".whl")
+        }
+    made = locks.make(
+        crate.machine,
+        "uv.lock",
+        f"{locks.project('crate', 'six==1.16.0', 'acme-tax==2.0')}\n{SOURCES['uv.lock']}",
+        secrets=KNOWN,
+    )
+    tree = files(44)
+    del tree["requirements.txt"]
+    crate.push(Commit(files=tree | made | vendored, tag="vendored"))
+    crate.variables |= {"flask_app_wheelhouse": "wheels", "flask_app_index_url": "http://127.0.0.1:9/simple"}
+    crate.deploy("vendored").check()
+    assert (crate.live()["code"], crate.ask("/tax").body) == ("44", "2.0")
     for name in ("flask_app_wheelhouse", "flask_app_index_url"):
         del crate.variables[name]
