@@ -121,6 +121,16 @@ def test_logs_of_each_process(conf):
     assert conf.run("logs").check().results("app_logs")[0]["output"]
 
 
+def test_logs_on_the_machine(conf):
+    """What docs/configuration.md says, and nobody to follow it."""
+    of_type = conf.shell("journalctl --no-pager --lines=2000 --unit 'conf.web.*'")
+    assert {release in of_type for release in conf.release_ids()} == {True}, "through all releases"
+    assert "conf.worker." not in of_type
+    of_instance = conf.shell("journalctl --no-pager --lines=50 --output=short --identifier conf.web.1").splitlines()
+    assert of_instance
+    assert all("conf.web.1[" in line for line in of_instance if not line.startswith("-- "))
+
+
 def test_a_process_that_there_is_not_is_refused(conf):
     run = conf.run("logs", flask_app_process="clock")
     assert run.rc == 2

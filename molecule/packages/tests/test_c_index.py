@@ -261,7 +261,7 @@ KNOWN = {
 }
 
 
-@pytest.mark.parametrize(("code", "name"), enumerate(SOURCES, start=31))
+@pytest.mark.parametrize(("code", "name"), list(enumerate(SOURCES, start=31)))
 def test_lock_with_a_package_of_the_private_index(crate, installed, code, name):
     """The lock knows the index, and the inventory alone the password."""
     assert installed

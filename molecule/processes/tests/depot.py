@@ -44,9 +44,16 @@ def enqueue():
 """
 TASKS = f"""\
 import os
+import re
 import time
 
 from probe.version import CODE
+
+
+def code_now():
+    # Of the files that are there now: what was imported tells nothing of them.
+    with open("probe/version.py") as stream:
+        return re.search('CODE = "(.*)"', stream.read())[1]
 
 
 def note(file, text):
@@ -63,7 +70,7 @@ def hold(name):
     note(name, f"began {{CODE}}")
     while not os.path.exists(f"{NOTES}/let {{name}} go"):
         time.sleep(0.1)
-    note(name, f"ended {{CODE}}")
+    note(name, f"ended {{code_now()}}")
 """
 TICK = f"""\
 #!/bin/sh
@@ -75,12 +82,12 @@ import sys
 import time
 
 from probe.version import CODE
-from tasks import note
+from tasks import code_now, note
 
 name, seconds, status = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 note(name, f"began {time.time():.2f} {CODE}")
 time.sleep(seconds)
-note(name, f"ended {time.time():.2f} {CODE}")
+note(name, f"ended {time.time():.2f} {code_now()}")
 sys.exit(status)
 """
 

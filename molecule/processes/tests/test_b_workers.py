@@ -47,6 +47,8 @@ def test_job_that_runs_across_a_deploy_is_done_once_and_the_next_one_by_the_new_
     old_worker, old_ticker = hold(depot, "long"), depot.unit("ticker")
     assert depot.notes("long") == ["began 3"]
 
+    # Of releases that do nothing any more, one is kept.
+    depot.variables["flask_app_keep_releases"] = 1
     run = depot.deploy("v4").check()
     assert depot.notes("long") == ["began 3"], "the deploy waits for no worker"
     assert "1 of the old release finishes what is in hand" in run.results("release_switch")[0]["summary"]
@@ -69,6 +71,12 @@ def test_job_that_runs_across_a_deploy_is_done_once_and_the_next_one_by_the_new_
     assert run.changed == 0, run.changes()
     files = depot.shell("cd /etc/systemd/system && ls depot.*.*.*.*").split()
     assert {name.split(".")[3] for name in files} == {depot.live_id()}, "what has ended is cleared away"
+    assert old_worker.split(".")[3] not in depot.release_ids(), "nor is its release kept any longer"
+    del depot.variables["flask_app_keep_releases"]
+
+    enqueue(depot, "last")
+    wait_for(lambda: depot.notes("last") == ["began 4", "ended 4"])
+    assert depot.notes("long") == ["began 3", "ended 3"], "nobody has taken it up again"
 
 
 def test_rollback_while_the_worker_still_finishes_starts_it_anew(depot):

@@ -50,6 +50,14 @@ def test_each_host_has_its_own_formation_and_one_has_what_runs_once(pair):
     assert pair.live_id(machine=first) != pair.live_id(machine=second)
 
 
+def test_command_runs_on_one_host_or_on_all(pair):
+    ran = 'for folder in /var/lib/pair/ran.*; do echo "${folder##*.}"; done'
+    for hosts, expected in (("one", (["one"], ["*"])), ("all", (["all", "one"], ["all"]))):
+        command = f"mkdir /var/lib/pair/ran.{hosts}"
+        pair.run("run", flask_app_command=command, flask_app_command_hosts=hosts).check()
+        assert tuple(pair.shell(ran, machine=machine).split() for machine in pair.machines) == expected
+
+
 def test_rollback_to_the_id_that_one_host_gave_takes_all_to_its_commit(pair):
     wanted = pair.live_id()
     pair.deploy("v2").check()
