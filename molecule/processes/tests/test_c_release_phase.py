@@ -42,7 +42,9 @@ def test_migration_that_fails_stops_the_deploy_with_the_old_release_serving(depo
     assert run.rc != 0
     assert "release phase, command 1 of 3, failed: 'flask --app ledger db upgrade && echo migrated'" in run.output
     assert "no such table: no_such_table" in run.output
-    assert (depot.live_id(), depot.units()) == (live, units)
+    assert depot.live_id() == live
+    # Workers of the release before may have ended meanwhile.
+    assert {unit for unit in units if live in unit} <= depot.units() <= units
     assert depot.live()["code"] == "6"
     assert tables(depot) == ["made_by_1", "made_by_2"]
     assert depot.notes("phase") == ["one", "2 (head)"], "the commands after it did not run"
