@@ -14,13 +14,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.baremetal.flask.plugins.module_utils import calendars, envfile
+from ansible_collections.baremetal.flask.plugins.module_utils import calendars, documents, envfile, procfile
+from ansible_collections.baremetal.flask.plugins.module_utils.documents import OTHERS
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
-from ansible_collections.baremetal.flask.plugins.module_utils.layout import PROCESS_TYPE
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import PROCESS_TYPE, WEB
 
 NAME = "app.json"
 #: Secrets of this file are made from the environment's SECRET_KEY: the same on every host and for every release.
 _SECRET = "app.json secret {name}"
+#: null stands for what is not there.
+_JOB = {"schedule": (None, str)}
+_SHAPE = {
+    "env": (None, {}),
+    "scripts": (None, {"dokku": (None, {})}),
+    "formation": (None, {OTHERS: (int, {"quantity": int})}),
+    "cron": (None, [_JOB]),
+    "healthchecks": (None, {OTHERS: (None, [{}])}),
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,7 @@ class Suggested:
     :param secrets: variables that want a generated secret.
     :param required: variables that the app cannot do without → what the file says of them.
     :param formation: how many instances of each process type.
+    :param jobs: by their names.
     :param init_commands: shell commands for the first deploy only.
     :param release_commands: shell commands for every deploy, before the switch.
     :param health_path: what a health probe asks for.
@@ -48,7 +59,7 @@ class Suggested:
     secrets: tuple[str, ...] = ()
     required: Mapping[str, str] = field(default_factory=dict)
     formation: Mapping[str, int] = field(default_factory=dict)
-    jobs: tuple[Job, ...] = ()
+    jobs: Mapping[str, Job] = field(default_factory=dict)
     init_commands: tuple[str, ...] = ()
     release_commands: tuple[str, ...] = ()
     health_path: str = ""
@@ -87,29 +98,26 @@ def parse(text: str) -> Suggested:
     """
     :raises PhaseError: naming the line or the entry that is wrong.
     """
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        where = f" line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise _wrong(f"{NAME}{where} is not JSON: {getattr(error, 'msg', error)}") from None
-    content = _mapping(content, "the whole file")
+    content = documents.parse(text, NAME, _SHAPE)
     env: dict[str, str] = {}
     secrets: list[str] = []
     required: dict[str, str] = {}
-    for name, entry in _mapping(content.get("env"), "env").items():
+    for name, entry in (content.get("env") or {}).items():
         _variable(name, entry, env, secrets, required)
-    scripts = _mapping(content.get("scripts"), "scripts")
-    dokku = _mapping(scripts.get("dokku"), "scripts.dokku")
+    scripts = content.get("scripts") or {}
+    dokku = scripts.get("dokku") or {}
+    jobs = content.get("cron") or []
+    checks = content.get("healthchecks") or {}
     # Heroku's postdeploy runs once, after the app has been made; Dokku's predeploy with every deploy.
     return Suggested(
         env=env,
         secrets=tuple(secrets),
         required=required,
-        formation=_formation(_mapping(content.get("formation"), "formation")),
-        jobs=tuple(_job(entry, number) for number, entry in enumerate(_list(content.get("cron"), "cron"))),
+        formation=_formation(content.get("formation") or {}),
+        jobs={f"cron-{number + 1}": _job(entry, number) for number, entry in enumerate(jobs)},
         init_commands=_command(scripts.get("postdeploy"), "scripts.postdeploy"),
         release_commands=_command(dokku.get("predeploy"), "scripts.dokku.predeploy"),
-        health_path=_health_path(_mapping(content.get("healthchecks"), "healthchecks")),
+        health_path=_health_path(checks.get(WEB) or []),
     )
 
 
@@ -141,28 +149,29 @@ def _formation(content: Mapping[str, Any]) -> dict[str, int]:
         quantity = entry.get("quantity", 1) if isinstance(entry, dict) else entry
         if not PROCESS_TYPE.fullmatch(kind):
             raise _wrong(f"{NAME}: formation: '{kind}' cannot be a process type")
-        if isinstance(quantity, bool) or not isinstance(quantity, int) or quantity < 0:
-            raise _wrong(f"{NAME}: formation.{kind}.quantity is {_shown(quantity)}, must be a whole number, 0 or more")
+        if quantity < 0:
+            raise _wrong(f"{NAME}: formation.{kind}.quantity is {quantity}, must be 0 or more")
         found[kind] = quantity
     return found
 
 
-def _job(entry: Any, number: int) -> Job:
-    entry = _mapping(entry, f"cron[{number}]")
+def _job(entry: Mapping[str, Any], number: int) -> Job:
     (command,) = _command(entry.get("command") or None, f"cron[{number}].command") or ("",)
     if not command:
         raise _wrong(f"{NAME}: cron[{number}] has no command")
+    if problem := procfile.command_problem(command):
+        raise _wrong(f"{NAME}: cron[{number}].command {problem}")
     schedule = entry.get("schedule")
     try:
-        return Job(command, calendars.from_cron(str(schedule or "")))
+        return Job(command, calendars.from_cron(schedule or ""))
     except ValueError as error:
         raise _wrong(f"{NAME}: cron[{number}].schedule {_shown(schedule)}: {error}") from None
 
 
-def _health_path(content: Mapping[str, Any]) -> str:
+def _health_path(checks: list[dict[str, Any]]) -> str:
     """The path of the web process's first check over HTTP."""
-    for number, entry in enumerate(_list(content.get("web"), "healthchecks.web")):
-        path = _mapping(entry, f"healthchecks.web[{number}]").get("path")
+    for number, check in enumerate(checks):
+        path = check.get("path")
         if path is None:
             continue
         if not isinstance(path, str) or not re.fullmatch(r"/[\x21-\x7e]*", path):
@@ -181,22 +190,6 @@ def _command(value: Any, where: str) -> tuple[str, ...]:
     return (value.strip(),)
 
 
-def _mapping(value: Any, where: str) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise _wrong(f"{NAME}: {where} is {_shown(value)}, must be an object")
-    return value
-
-
-def _list(value: Any, where: str) -> list[Any]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise _wrong(f"{NAME}: {where} is {_shown(value)}, must be a list")
-    return value
-
-
 def _shown(value: Any) -> str:
     """A value in a message; long ones, which may be secrets, are not shown."""
     text = json.dumps(value, ensure_ascii=False, default=str)
@@ -204,4 +197,4 @@ def _shown(value: Any) -> str:
 
 
 def _wrong(message: str) -> PhaseError:
-    return PhaseError(message, advice="Correct the file, commit, and deploy again; nothing was changed.")
+    return documents.wrong(NAME, message)

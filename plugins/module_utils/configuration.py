@@ -100,10 +100,7 @@ def suggest(settings: Settings, suggested: app_json.Suggested, folder: Path, *, 
     """The settings, and for what the inventory says nothing about, those that the repository asks for."""
     known = procfile.read(folder).keys() - {procfile.WEB, procfile.RELEASE, *given.formation, *given.absent}
     formation = {kind: count for kind, count in suggested.formation.items() if kind in known and count}
-    jobs = {
-        f"cron-{number}": {"command": job.command, "calendar": job.calendar}
-        for number, job in enumerate(suggested.jobs, start=1)
-    }
+    jobs = {name: {"command": job.command, "calendar": job.calendar} for name, job in suggested.jobs.items()}
     return dataclasses.replace(
         settings,
         formation={**formation, **settings.formation},

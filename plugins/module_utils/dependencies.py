@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils import (
+    documents,
     pipfile_lock,
     poetry_lock,
     python_version,
@@ -26,6 +27,11 @@ _OTHER_NAME = "req.txt"
 _LOCK_FILES = ("requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock")
 #: What a project without any of them may have.
 _BARE = ("pyproject.toml", "setup.py", "setup.cfg")
+#: Where uv.lock has a package that is in the repository itself.
+_KINDS = ("editable", "directory", "virtual", "path")
+_SHAPE_OF_UV_LOCK = {"package": [{"source": dict.fromkeys(_KINDS, str)}]}
+_PROJECT = {"name": str, "requires-python": str, "dynamic": [str], "optional-dependencies": {}}
+_SHAPE_OF_PROJECT = {"project": _PROJECT, "tool": {}}
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,7 @@ class Dependencies:
 
     def table(self) -> dict:
         """The content of the lock file."""
-        path = self.folder / self.file
-        return _json(path) if self.file == "Pipfile.lock" else _toml(path)
+        return documents.read(self.folder / self.file)
 
     def project(self) -> dict:
         """The content of pyproject.toml."""
@@ -94,9 +99,9 @@ def find(
         _check_python(project.get("project", {}).get("requires-python", ""), python, "pyproject.toml")
     builds = "build-system" in project or "setup.py" in names
     if chosen == "Pipfile.lock":
-        return _from_pipfile(folder, extras=extras, python=python)
+        return _from_pipfile(folder, extras=extras, python=python, checkout=inside)
     if chosen == "poetry.lock":
-        return _from_poetry(folder, project, extras=extras, python=python)
+        return _from_poetry(folder, project, extras=extras, python=python, checkout=inside)
     if chosen == "uv.lock":
         return _from_uv(folder, project, builds=builds, extras=extras, checkout=inside)
     if chosen in _BARE:
@@ -184,22 +189,22 @@ def _from_requirements(
 
 
 def _from_uv(folder: Path, project: Mapping, *, builds: bool, extras: Sequence[str], checkout: Path) -> Dependencies:
-    lock = _toml(folder / "uv.lock")
+    lock = documents.read(folder / "uv.lock", _SHAPE_OF_UV_LOCK)
     if not project:
         raise PhaseError("uv.lock has no pyproject.toml beside it", advice="Commit it too, and deploy again.")
     _check_extras(project, extras)
-    local = tuple(sorted(folder / path for path in _places_in_lock(lock) if path != "."))
+    local = _there(folder, (path for path in _places_in_lock(lock) if path != "."), checkout)
     files = dict.fromkeys([folder / "uv.lock", *_metadata(folder, project), *_settings_files(folder, checkout)])
     return Dependencies(folder, "uv.lock", tuple(files), builds, local, extras=tuple(extras))
 
 
-def _from_poetry(folder: Path, project: Mapping, *, extras: Sequence[str], python: str) -> Dependencies:
-    lock = _toml(folder / "poetry.lock")
+def _from_poetry(folder: Path, project: Mapping, *, extras: Sequence[str], python: str, checkout: Path) -> Dependencies:
+    lock = documents.read(folder / "poetry.lock")
     poetry_lock.check(lock, project)
     if python:
-        _check_python(str(lock["metadata"].get("python-versions", "*")), python, "poetry.lock")
+        _check_python(lock["metadata"].get("python-versions", "*"), python, "poetry.lock")
     poetry_lock.choose(lock, project, python=python or "3.11", extras=extras)
-    local = tuple(sorted(folder / path for path in poetry_lock.places(lock)))
+    local = _there(folder, poetry_lock.places(lock), checkout)
     return Dependencies(
         folder,
         "poetry.lock",
@@ -210,20 +215,16 @@ def _from_poetry(folder: Path, project: Mapping, *, extras: Sequence[str], pytho
     )
 
 
-def _from_pipfile(folder: Path, *, extras: Sequence[str], python: str) -> Dependencies:
+def _from_pipfile(folder: Path, *, extras: Sequence[str], python: str, checkout: Path) -> Dependencies:
     if extras:
         raise _no_extras("Pipfile.lock")
-    lock = _json(folder / "Pipfile.lock")
-    if not isinstance(lock.get("default"), dict):
-        raise PhaseError("Pipfile.lock has no table of default packages", advice="Run pipenv lock and commit it.")
-    files = [folder / "Pipfile.lock"]
-    if (folder / "Pipfile").is_file():
-        pipfile_lock.check(lock, _toml(folder / "Pipfile"))
+    lock = pipfile_lock.read(folder)
     if python and (required := pipfile_lock.python(lock)):
         _check_python(f"=={required}.*", python, "Pipfile.lock")
     places = [pipfile_lock.place(entry) for entry in lock["default"].values()]
-    local = tuple(sorted(folder / path for path in places if path and path not in (".", "./")))
-    return Dependencies(folder, "Pipfile.lock", tuple(files), any(path in (".", "./") for path in places), local)
+    local = _there(folder, (path for path in places if path and path not in (".", "./")), checkout)
+    is_package = any(path in (".", "./") for path in places)
+    return Dependencies(folder, "Pipfile.lock", (folder / "Pipfile.lock",), is_package, local)
 
 
 def _check_python(constraint: str, python: str, file: str) -> None:
@@ -253,10 +254,21 @@ def _no_extras(file: str) -> PhaseError:
     )
 
 
+def _there(folder: Path, names: Iterable[str], checkout: Path) -> tuple[Path, ...]:
+    """Of the places that a lock names, those that the repository has. uv tells which of the others it needs."""
+    found = []
+    for name in names:
+        # There is none, its name is too long, or it is a link that leads back to itself.
+        with contextlib.suppress(OSError, RuntimeError):
+            if (folder / name).resolve(strict=True).is_relative_to(checkout):
+                found.append(folder / name)
+    return tuple(sorted(found))
+
+
 def _places_in_lock(lock: Mapping) -> Iterator[str]:
     """What uv.lock takes from the repository itself, the app among it."""
     for package in lock.get("package", []):
-        for kind in ("editable", "directory", "virtual", "path"):
+        for kind in _KINDS:
             if kind in package.get("source", {}):
                 yield package["source"][kind]
 
@@ -279,22 +291,7 @@ def _settings_files(folder: Path, checkout: Path) -> tuple[Path, ...]:
 
 def _pyproject(folder: Path) -> dict:
     path = folder / "pyproject.toml"
-    return _toml(path) if path.is_file() else {}
-
-
-def _toml(path: Path) -> dict:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PhaseError(f"{path.name} cannot be read: {error}", advice="Correct the file and commit it.") from error
-
-
-def _json(path: Path) -> dict:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise PhaseError(f"{path.name} cannot be read: {error}", advice="Correct the file and commit it.") from error
-    return found if isinstance(found, dict) else {}
+    return documents.read(path, _SHAPE_OF_PROJECT) if path.is_file() else {}
 
 
 def key(dependencies: Dependencies, *, python: str, uv: str, architecture: str, extra: Sequence[object] = ()) -> str:
@@ -309,7 +306,7 @@ def key(dependencies: Dependencies, *, python: str, uv: str, architecture: str, 
         if path.name == "pyproject.toml":
             content = _deciding(_pyproject(path.parent))
         elif path.name == "uv.lock":
-            content = _without_own_version(_toml(path))
+            content = _without_own_version(documents.read(path))
         parts += [path.name, content]
     parts += [tree(place) for place in dependencies.local]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:20]

@@ -11,12 +11,38 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils import requirements_files
+from ansible_collections.baremetal.flask.plugins.module_utils import documents, requirements_files
+from ansible_collections.baremetal.flask.plugins.module_utils.documents import OTHERS, needed
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 _VCS = ("git", "hg", "svn", "bzr")
 #: Tables of a Pipfile that are no category of packages.
 _OTHER = {"source", "packages", "dev-packages", "requires", "scripts", "pipfile", "pipenv", "default", "develop"}
+_ENTRY = {
+    **dict.fromkeys(("path", "file", "version", "markers", "ref", "subdirectory", *_VCS), str),
+    "extras": [str],
+    "hashes": [str],
+}
+_META = {
+    "hash": {"sha256": str},
+    "requires": {"python_version": str, "python_full_version": str},
+    "sources": [{needed("url"): str}],
+}
+_SHAPE = {"_meta": _META, "default": {OTHERS: _ENTRY}}
+_SHAPE_OF_PIPFILE = {**dict.fromkeys(_OTHER, object), "packages": {}, "dev-packages": {}, OTHERS: {}}
+
+
+def read(folder: Path) -> dict:
+    """The lock in an app's folder.
+
+    :raises PhaseError: when it is none that can be read, or the Pipfile has changed since it was locked.
+    """
+    lock = documents.read(folder / "Pipfile.lock", _SHAPE)
+    if "default" not in lock:
+        raise PhaseError("Pipfile.lock has no table of default packages", advice="Run pipenv lock and commit it.")
+    if (folder / "Pipfile").is_file():
+        check(lock, documents.read(folder / "Pipfile", _SHAPE_OF_PIPFILE))
+    return lock
 
 
 def check(lock: Mapping, pipfile: Mapping) -> None:
@@ -53,7 +79,7 @@ def python(lock: Mapping) -> str:
     """The Python that it was locked for; "" when any will do."""
     requires = lock.get("_meta", {}).get("requires", {})
     version = requires.get("python_full_version") or requires.get("python_version") or ""
-    return "" if version in ("", "*") else str(version)
+    return "" if version == "*" else version
 
 
 def requirements(lock: Mapping, folder: Path, *, with_indexes: bool) -> Iterator[str]:
@@ -96,7 +122,7 @@ def _requirement(name: str, entry: Mapping, folder: Path) -> str:
         url = (folder / path).resolve().as_uri()
     return requirements_files.line(
         name,
-        version=str(entry.get("version", "")).removeprefix("==").removeprefix("*"),
+        version=entry.get("version", "").removeprefix("==").removeprefix("*"),
         url=url,
         extras=entry.get("extras", ()),
         marker=entry.get("markers", ""),

@@ -16,7 +16,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils import python_version, requirements_files
+from ansible_collections.baremetal.flask.plugins.module_utils import documents, python_version, requirements_files
+from ansible_collections.baremetal.flask.plugins.module_utils.documents import OTHERS, needed
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 _ALWAYS_HASHED = ("dependencies", "source", "extras", "dev-dependencies")
@@ -25,14 +26,35 @@ _RELOCK = "Run poetry lock, commit poetry.lock, and deploy again."
 _EXTRA = re.compile(r"""extra\s*==\s*(["'])(?P<name>[^"']*)\1|(["'])(?P<turned>[^"']*)\3\s*==\s*extra""")
 #: What a condition that is known to hold, or not to, is replaced with.
 _TRUE, _FALSE = 'os_name != ""', 'os_name == ""'
+#: A dependency as Poetry writes it: a version, a table, or several of them.
+_TABLE = {"markers": str, "extras": [str], "platform": str, "python": str}
+_DEPENDENCIES = {OTHERS: (str, _TABLE, [(str, _TABLE)])}
+_FILES = [{needed("hash"): str}]
+_REFERENCES = dict.fromkeys(("reference", "resolved_reference", "subdirectory"), str)
+_SOURCE = {needed("type"): str, needed("url"): str, **_REFERENCES}
+_PACKAGE = {
+    needed("name"): str,
+    needed("version"): str,
+    "groups": [str],
+    "markers": (str, {OTHERS: str}),
+    "dependencies": _DEPENDENCIES,
+    "files": _FILES,
+    "source": _SOURCE,
+}
+_METADATA = {"lock-version": str, "content-hash": str, "python-versions": str, "files": {OTHERS: _FILES}}
+_SHAPE = {"metadata": _METADATA, "package": [_PACKAGE], "extras": {}}
+_OWN_TABLE = {"name": str, "extras": {OTHERS: [str]}, "dependencies": _DEPENDENCIES}
+_SHAPE_OF_PROJECT = {"tool": {"poetry": _OWN_TABLE}}
 
 
 def check(lock: Mapping, project: Mapping) -> None:
     """
     :raises PhaseError: when pyproject.toml has changed since it was locked, or the lock is none that can be read.
     """
+    documents.check(lock, _SHAPE, "poetry.lock")
+    documents.check(project, _SHAPE_OF_PROJECT, "pyproject.toml")
     metadata = lock.get("metadata", {})
-    if not re.match(r"[12]\.", str(metadata.get("lock-version", ""))):
+    if not re.match(r"[12]\.", metadata.get("lock-version", "")):
         raise PhaseError("poetry.lock has a format that is not known here", advice=_RELOCK)
     # Poetry before 2.3 left groups in [dependency-groups] out.
     hashes = {_content_hash(project, groups=groups) for groups in (True, False)}
@@ -102,8 +124,8 @@ def is_package(folder: Path, project: Mapping) -> bool:
     if "build-system" not in project or not poetry.get("package-mode", True):
         return False
     name = re.sub(r"[-.]+", "_", poetry.get("name") or project.get("project", {}).get("name", ""))
-    places = (folder / name, folder / "src" / name, folder / f"{name}.py", folder / "src" / f"{name}.py")
-    return bool(poetry.get("packages")) or (bool(name) and any(path.exists() for path in places))
+    there = {path.name for path in (*folder.iterdir(), *folder.glob("src/*"))}
+    return bool(poetry.get("packages")) or not there.isdisjoint({name, f"{name}.py"})
 
 
 def places(lock: Mapping) -> Iterator[str]:
@@ -161,11 +183,11 @@ class _Walk:
         poetry = project.get("tool", {}).get("poetry", {})
         wanted = {_normal(name) for extra in extras for name in poetry.get("extras", {}).get(extra, [])}
         todo = []
-        for name, needed in poetry.get("dependencies", {}).items():
+        for name, value in poetry.get("dependencies", {}).items():
             if _normal(name) != "python":
                 todo += [
                     (_normal(name), entry, frozenset())
-                    for entry in _entries(needed)
+                    for entry in _entries(value)
                     if not entry.get("optional") or _normal(name) in wanted
                 ]
         while todo:
@@ -205,9 +227,9 @@ def _any_of(conditions: set[frozenset[str]]) -> str:
     return " or ".join(f"({each})" for each in sorted(all_of))
 
 
-def _entries(needed: object) -> list[Mapping]:
-    """A dependency as Poetry writes it: a version, a table, or several of them."""
-    listed = needed if isinstance(needed, list) else [needed]
+def _entries(value: object) -> list[Mapping]:
+    """The tables of a dependency."""
+    listed = value if isinstance(value, list) else [value]
     return [each if isinstance(each, Mapping) else {"version": each} for each in listed]
 
 

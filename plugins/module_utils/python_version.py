@@ -14,7 +14,9 @@ from ansible_collections.baremetal.flask.plugins.module_utils.errors import Phas
 #: The files that name a version, the one that wins first; and what a line of each looks like.
 FILES = {"runtime.txt": "python-3.12", ".python-version": "3.12"}
 _VERSION = re.compile(r"3\.(?:0|[1-9]\d{0,2})(?:\.(?:0|[1-9]\d{0,2}))?")
-_CLAUSE = re.compile(r"(?P<operator>\^|~=|~|===?|!=|<=|>=|<|>|)\s*v?(?P<version>\d+(?:\.\d+)*)(?P<any>(?:\.\*)?)")
+_CLAUSE = re.compile(
+    r"(?P<operator>\^|~=|~|={2,3}|!=|<=|>=|<|>|)\s*v?(?P<version>\d{1,9}(?:\.\d{1,9})*)(?P<any>(\.\*)?)"
+)
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def index_lines(urls: Iterable[str], *, file: str, besides: bool = False) -> Ite
 
 def texts(value: object) -> Iterator[str]:
     """Every text in a TOML table: one that is the name of a file may decide what a build backend reads."""
-    if isinstance(value, str) and len(value) < 200 and "\0" not in value:
+    if isinstance(value, str) and len(value.encode()) < 200 and "\0" not in value:
         yield value
     for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
         yield from texts(item)

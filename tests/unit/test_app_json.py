@@ -42,7 +42,7 @@ def test_everything_is_read():
         secrets=("COOKIE_SECRET",),
         required={"STRIPE_KEY": "From the dashboard"},
         formation={"web": 1, "worker": 2},
-        jobs=(app_json.Job("flask report", "Mon,Tue,Wed,Thu,Fri *-*-* 6:30:00"),),
+        jobs={"cron-1": app_json.Job("flask report", "Mon,Tue,Wed,Thu,Fri *-*-* 6:30:00")},
         init_commands=("flask init-db && flask seed",),
         release_commands=("flask db upgrade",),
         health_path="/healthz",
@@ -76,7 +76,7 @@ def test_a_file_for_something_else_asks_for_nothing():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{\n"env": {,}\n}', "app.json line 2 is not JSON"),
+        ('{\n"env": {,}\n}', "app.json cannot be read: .*: line 2 column 9"),
         ("[]", "the whole file"),
         ('{"env": []}', "env is"),
         ('{"env": {"TO-KEN": "x"}}', "TO-KEN"),
@@ -89,6 +89,8 @@ def test_a_file_for_something_else_asks_for_nothing():
         ('{"cron": [{"command": "x", "schedule": "61 * * * *"}]}', "'61' is no minute"),
         ('{"cron": {"command": "x"}}', "cron is"),
         ('{"scripts": {"postdeploy": 3}}', "scripts.postdeploy"),
+        ('{"cron": [{"command": "echo \'", "schedule": "@daily"}]}', r"cron\[0\].command has a quotation mark"),
+        ('{"cron": [{"command": "a\\nb", "schedule": "@daily"}]}', r"cron\[0\].command holds the control character"),
         ('{"healthchecks": {"web": [{"path": "healthz"}]}}', "healthchecks.web"),
     ],
 )

@@ -141,6 +141,6 @@ def test_variables_of_a_database_on_the_controller():
 
 def test_a_bad_app_json_stops_before_anything_is_changed(tmp_path, given):
     write(tmp_path, **{"app.json": "{", ".env": "TOKEN=theirs\n"})
-    with pytest.raises(PhaseError, match=r"app\.json line 1 is not JSON"):
+    with pytest.raises(PhaseError, match=r"app\.json cannot be read: .*: line 1 column 2"):
         configuration.adopt(tmp_path, checkout=tmp_path, given=given)
     assert (tmp_path / ".env").read_text() == "TOKEN=theirs\n"

@@ -135,7 +135,7 @@ REFUSED = {
     "app.json": (
         {"app.json": '{\n  "env": {,}\n}\n'},
         {},
-        "app.json line 2 is not JSON: ",
+        "app.json cannot be read: Expecting property name enclosed in double quotes: line 2 column 11",
         "Correct the file",
     ),
     "flx": ({".flx": "[setup]\necho\n[before]\n"}, {}, ".flx line 3: there is no section [before]", "Correct the line"),
