@@ -17,6 +17,7 @@ from typing import Any
 from ansible_collections.baremetal.flask.plugins.module_utils import calendars, documents, envfile, procfile
 from ansible_collections.baremetal.flask.plugins.module_utils.documents import OTHERS
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils.formation import MOST_INSTANCES
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import PROCESS_TYPE, WEB
 
 NAME = "app.json"
@@ -149,8 +150,8 @@ def _formation(content: Mapping[str, Any]) -> dict[str, int]:
         quantity = entry.get("quantity", 1) if isinstance(entry, dict) else entry
         if not PROCESS_TYPE.fullmatch(kind):
             raise _wrong(f"{NAME}: formation: '{kind}' cannot be a process type")
-        if quantity < 0:
-            raise _wrong(f"{NAME}: formation.{kind}.quantity is {quantity}, must be 0 or more")
+        if not 0 <= quantity <= MOST_INSTANCES:
+            raise _wrong(f"{NAME}: formation.{kind}.quantity is {_shown(quantity)}, must be 0 to {MOST_INSTANCES}")
         found[kind] = quantity
     return found
 

@@ -17,6 +17,8 @@ from ansible_collections.baremetal.flask.plugins.module_utils.layout import PROC
 
 #: A host has one web instance: the server in it has the workers.
 _DEFAULT = {procfile.WEB: 1}
+#: Of one process type on a host.
+MOST_INSTANCES = 999
 _SIZE = r"[1-9]\d*[KMGT]?|[1-9]\d?%|infinity"
 #: What an instance may take: the suboption of ``flask_app_process_limits``, systemd's setting, and its values.
 _LIMITS = {
@@ -60,7 +62,7 @@ def read_formation(given: Mapping[str, Any], *, single: Collection[str], first_h
     """
     found: dict[str, int] = {}
     for kind, count in given.items():
-        if not re.fullmatch(r"\d{1,3}", str(count)) or isinstance(count, bool):
+        if isinstance(count, bool) or not re.fullmatch(r"\d{1,9}", str(count)) or int(count) > MOST_INSTANCES:
             raise PhaseError(
                 f"flask_app_formation.{kind} is {count!r}, must be a number of instances", advice="0 for none of them."
             )

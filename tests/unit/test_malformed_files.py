@@ -184,6 +184,7 @@ def test_any_app_json(text):
         found = app_json.parse(text)
         # All of it is written to files.
         json.dumps(dataclasses.asdict(found), ensure_ascii=False).encode()
+        assert all(0 <= count <= 999 for count in found.formation.values())
         with refused_by_name("app.json"):
             found.variables(key=b"k", known=())
 
@@ -284,6 +285,7 @@ def test_many_dotted_names():
         ("poetry.lock", "metadata = 'x'", "metadata is text, must be a table"),
         ("poetry.lock", "[[package]]\nname = 'a'", "package[0] lacks 'version'"),
         ("app.json", '{"cron": [{"command": "a \\ud800", "schedule": "@daily"}]}', "cron[0].command holds half"),
+        ("app.json", '{"formation": {"worker": 1000}}', "formation.worker.quantity is 1000, must be 0 to 999"),
     ],
 )
 def test_file_place_and_fix_are_told(file, text, message):
