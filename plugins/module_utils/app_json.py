@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ NAME = "app.json"
 #: Secrets of this file are made from the environment's SECRET_KEY: the same on every host and for every release.
 _SECRET = "app.json secret {name}"
 #: null stands for what is not there.
-_JOB = {"schedule": (None, str)}
+_JOB = {"schedule": (None, str), "concurrency_policy": (None, str), "maintenance": (None, bool)}
 _SHAPE = {
     "env": (None, {}),
     "scripts": (None, {"dokku": (None, {})}),
@@ -32,6 +32,11 @@ _SHAPE = {
     "cron": (None, [_JOB]),
     "healthchecks": (None, {OTHERS: (None, [{}])}),
 }
+#: What Dokku's health checks have besides the path.
+_OF_CHECKS = (
+    *("attempts", "command", "content", "httpHeaders", "initialDelay", "listening", "onFailure", "port", "scheme"),
+    *("timeout", "uptime", "wait", "warn"),
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Suggested:
     :param init_commands: shell commands for the first deploy only.
     :param release_commands: shell commands for every deploy, before the switch.
     :param health_path: what a health probe asks for.
+    :param left_out: what the file asks for and nothing is done for.
     """
 
     env: Mapping[str, str] = field(default_factory=dict)
@@ -64,6 +70,7 @@ class Suggested:
     init_commands: tuple[str, ...] = ()
     release_commands: tuple[str, ...] = ()
     health_path: str = ""
+    left_out: tuple[str, ...] = ()
 
     def variables(self, *, key: bytes, known: Collection[str]) -> dict[str, str]:
         """The variables to add to an environment that has ``known`` ones.
@@ -115,10 +122,15 @@ def parse(text: str) -> Suggested:
         secrets=tuple(secrets),
         required=required,
         formation=_formation(content.get("formation") or {}),
-        jobs={f"cron-{number + 1}": _job(entry, number) for number, entry in enumerate(jobs)},
+        jobs={
+            f"cron-{number + 1}": _job(entry, number)
+            for number, entry in enumerate(jobs)
+            if not entry.get("maintenance")
+        },
         init_commands=_command(scripts.get("postdeploy"), "scripts.postdeploy"),
         release_commands=_command(dokku.get("predeploy"), "scripts.dokku.predeploy"),
         health_path=_health_path(checks.get(WEB) or []),
+        left_out=tuple(_left_out(dokku, jobs, checks)),
     )
 
 
@@ -189,6 +201,24 @@ def _command(value: Any, where: str) -> tuple[str, ...]:
     if not isinstance(value, str) or not value.strip() or re.search(r"[\x00-\x08\x0b-\x1f\x7f]", value):
         raise _wrong(f"{NAME}: {where} is {_shown(value)}, must be a shell command")
     return (value.strip(),)
+
+
+def _left_out(
+    dokku: Mapping[str, Any], jobs: list[dict[str, Any]], checks: Mapping[str, list[dict[str, Any]] | None]
+) -> Iterator[str]:
+    if dokku.get("postdeploy"):
+        yield "scripts.dokku.postdeploy"
+    for number, job in enumerate(jobs):
+        # A run is left out while another one goes on.
+        if job.get("concurrency_policy") not in (None, "forbid"):
+            yield f"cron[{number}].concurrency_policy"
+    web = checks.get(WEB) or []
+    for number, check in enumerate(web):
+        yield from (f"healthchecks.web[{number}].{name}" for name in _OF_CHECKS if check.get(name))
+    with_path = [number for number, check in enumerate(web) if check.get("path")]
+    yield from (f"healthchecks.web[{number}].path" for number in with_path[1:])
+    if any(entries for kind, entries in checks.items() if kind != WEB):
+        yield "healthchecks of processes other than web"
 
 
 def _shown(value: Any) -> str:

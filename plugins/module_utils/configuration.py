@@ -83,6 +83,7 @@ def adopt(folder: Path, *, checkout: Path, given: Given) -> Adopted:
     if hooks.left_out:
         given.warn(f"{flx.NAME}: nothing is done for {'; '.join(hooks.left_out)} (the deploy installs and sets modes)")
     asked = app_json.read(folder)
+    _tell_what_is_left_out(asked, given=given)
     env = {**asked.variables(key=given.key, known={*given.platform, *given.env}), **given.env}
     found = {}
     for name in reversed(_FLASK_FILES):
@@ -94,6 +95,18 @@ def adopt(folder: Path, *, checkout: Path, given: Given) -> Adopted:
         release_commands=(*asked.release_commands, *hooks.deploy),
     )
     return Adopted(env, suggested, env.get("FLASK_APP") or found.get("FLASK_APP", ""))
+
+
+def _tell_what_is_left_out(asked: app_json.Suggested, *, given: Given) -> None:
+    if asked.left_out:
+        given.warn(f"{app_json.NAME}: nothing is done for {', '.join(asked.left_out)}")
+    wanted = asked.formation.get(procfile.WEB, 1)
+    if wanted != 1 and procfile.WEB not in given.formation:
+        given.warn(
+            f"{app_json.NAME}: formation.web.quantity is {wanted}, and a host has one web instance, whose server has "
+            "the workers: set WEB_CONCURRENCY in flask_app_env for more of them, or flask_app_formation: {web: 1} "
+            "to be told no more"
+        )
 
 
 def suggest(settings: Settings, suggested: app_json.Suggested, folder: Path, *, given: Given) -> Settings:

@@ -46,7 +46,33 @@ def test_everything_is_read():
         init_commands=("flask init-db && flask seed",),
         release_commands=("flask db upgrade",),
         health_path="/healthz",
+        left_out=("healthchecks.web[0].uptime",),
     )
+
+
+def test_what_nothing_is_done_for_is_named():
+    content = {
+        "scripts": {"postdeploy": "a", "dokku": {"predeploy": "b", "postdeploy": "c"}},
+        "cron": [
+            {"command": "a", "schedule": "@daily", "concurrency_policy": "replace"},
+            {"command": "b", "schedule": "@daily", "concurrency_policy": "forbid"},
+            {"command": "c", "schedule": "@daily", "maintenance": True},
+            {"command": "d", "schedule": "@daily", "maintenance": False},
+        ],
+        "healthchecks": {
+            "web": [{"type": "startup", "name": "x", "path": "/a", "timeout": 5, "warn": False}, {"path": "/b"}],
+            "worker": [{"uptime": 1}],
+        },
+    }
+    found = app_json.parse(json.dumps(content))
+    assert found.left_out == (
+        "scripts.dokku.postdeploy",
+        "cron[0].concurrency_policy",
+        "healthchecks.web[0].timeout",
+        "healthchecks.web[1].path",
+        "healthchecks of processes other than web",
+    )
+    assert list(found.jobs) == ["cron-1", "cron-2", "cron-4"], "one that is in maintenance does not run"
 
 
 def test_generated_secrets_are_stable_and_differ_by_name_and_environment():

@@ -117,6 +117,22 @@ def test_the_inventory_wins_over_app_json(tmp_path, given):
     assert configuration.suggest(Settings(), adopted.suggested, tmp_path, given=second).jobs == {}
 
 
+def test_what_app_json_asks_for_in_vain_is_told(tmp_path, given, warnings):
+    asked = {"formation": {"web": {"quantity": 3}}, "scripts": {"dokku": {"postdeploy": "x"}}}
+    write(tmp_path, **{"app.json": json.dumps(asked)})
+    configuration.adopt(tmp_path, checkout=tmp_path, given=given)
+    assert warnings[0] == "app.json: nothing is done for scripts.dokku.postdeploy"
+    assert warnings[1].startswith("app.json: formation.web.quantity is 3, and a host has one web instance")
+    assert "WEB_CONCURRENCY in flask_app_env" in warnings[1]
+    del warnings[:]
+    configuration.adopt(tmp_path, checkout=tmp_path, given=dataclasses.replace(given, formation={"web"}))
+    assert len(warnings) == 1, "the inventory says how many"
+    write(tmp_path, **{"app.json": json.dumps({"formation": {"web": 1, "worker": 2}})})
+    del warnings[:]
+    configuration.adopt(tmp_path, checkout=tmp_path, given=given)
+    assert warnings == []
+
+
 def test_what_may_be_secret_in_a_file_of_settings():
     text = "PASSWORD = \"s3cr3t-a\"\nuser: 'name-b'\n[app]\ntoken = s3cr3t-c  \n# no value\n"
     assert {"s3cr3t-a", "name-b", "s3cr3t-c"} <= set(inputs.secrets_in(text))
