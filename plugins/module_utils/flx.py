@@ -10,18 +10,23 @@ for every time, ``[replace]`` ``file word VARIABLE``, ``[permission]`` ``path mo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.baremetal.flask.plugins.module_utils import procfile
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 NAME = ".flx"
 _SECTIONS = ("setup", "deploy", "replace", "permission")
 #: What [replace] can put in: part of the database's URL, or the app's name.
 _VARIABLES = {"DB_HOST": "host", "DB_USER": "user", "DB_PASSWORD": "password", "PROJECT_NAME": "name"}
-#: What the deploy does itself.
-_OURS = re.compile(r"(?:\S*/)?(?:pip3?|python[\d.]* -m pip|easy_install)\s")
+#: Programs that install, which the deploy does itself.
+_INSTALLERS = re.compile(r"(?:pip|easy_install)[\d.-]*")
+#: What a shell or another program puts before a program.
+_BEFORE = {"!", "command", "do", "else", "env", "exec", "if", "nice", "nohup", "sudo", "then", "time", "{"}
+#: What does nothing by itself.
+_NOTHING = {".", ":", "[", "cd", "export", "fi", "set", "source", "test", "true", "}"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ def parse(text: str) -> Hooks:
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
+        if "\0" in line:
+            raise _wrong(number, "holds a zero byte, which no command can")
         if heading := re.fullmatch(r"\[\s*(\w+)\s*\]", line):
             section = heading[1].lower()
             if section not in _SECTIONS:
@@ -82,14 +89,60 @@ def parse(text: str) -> Hooks:
             if len(words) != 3 or words[2] not in _VARIABLES:
                 raise _wrong(number, f"'{line[:60]}' is not 'file word VARIABLE' with one of {', '.join(_VARIABLES)}")
             path = Path(words[0])
-            if path.is_absolute() or ".." in path.parts:
-                raise _wrong(number, f"'{words[0]}' is not a file of the repository")
+            if path.is_absolute() or ".." in path.parts or len(words[0].encode()) > 255:
+                raise _wrong(number, f"'{words[0][:60]}' is not a file of the repository")
             replacements.append(Replacement(*words, line=number))
-        elif section == "permission" or _OURS.match(line):
+        elif section == "permission" or _only_installs(number, line):
             left_out.append(line)
         else:
             found[section].append(line)
     return Hooks(tuple(found["setup"]), tuple(found["deploy"]), tuple(replacements), tuple(left_out))
+
+
+def _only_installs(number: int, line: str) -> bool:
+    """Whether a line of shell does only what the deploy does itself.
+
+    :raises PhaseError: when it does something else besides.
+    """
+    programs = [words for words in map(_program, _commands(line)) if words]
+    ours = [words for words in programs if _installs(words)]
+    if ours and any(words[0] not in _NOTHING for words in programs if words not in ours):
+        raise _wrong(number, f"'{line[:60]}' runs pip among other commands; the deploy installs: leave pip out here")
+    return bool(ours)
+
+
+def _commands(line: str) -> Iterator[list[str]]:
+    """The words of each command in a line of shell, without redirections; none when the shell will refuse it."""
+    try:
+        words = iter(procfile.split(line))
+    except ValueError:
+        return
+    command: list[str] = []
+    for word in words:
+        if set(word) <= set("<>&") and not set(word) <= {"&"}:
+            next(words, "")
+        elif set(word) <= set("();|&"):
+            yield command
+            command = []
+        else:
+            command.append(word)
+    yield command
+
+
+def _program(words: Sequence[str]) -> Sequence[str]:
+    """The program of a command, without its folder, and its arguments."""
+    for index, word in enumerate(words):
+        if not (word.startswith("-") or re.match(r"\w+=", word) or Path(word).name in _BEFORE):
+            return [Path(word).name or word, *words[index + 1 :]]
+    return []
+
+
+def _installs(words: Sequence[str]) -> bool:
+    if re.fullmatch(r"python[\d.]*", words[0]) and "-m" in words:
+        words = words[words.index("-m") + 1 :]
+    elif words[0] == "uv":
+        words = words[1:]
+    return bool(words) and bool(_INSTALLERS.fullmatch(words[0]))
 
 
 def replaced(hooks: Hooks, texts: Mapping[str, str], *, database: Mapping[str, str], app: str) -> dict[str, str]:

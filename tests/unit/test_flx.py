@@ -67,13 +67,58 @@ def test_a_file_that_is_missing_is_named_with_its_line():
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "pip install x",
+        "pip2.7 install --user x > pip.log 2>&1",
+        "cd app && pip install -r req.txt",
+        "cd app; . env/bin/activate && env/bin/pip3 install x",
+        "/usr/bin/env pip install x",
+        "PIP_NO_CACHE=1 python3 -u -m pip install x",
+        "sudo -H easy_install-2.7 x",
+        "(cd app && uv pip install x)",
+        "if [ -f req.txt ]; then pip install -r req.txt; fi",
+    ],
+)
+def test_pip_in_other_words_is_the_deploys_own_work(line):
+    assert flx.parse(f"[setup]\n{line}\n") == flx.Hooks(left_out=(line,))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "python manage.py pip",
+        "python -m pipeline",
+        "echo 'pip install x; is done'",
+        "pipeline && cd app",
+        "pip-compile",
+        "cat pip > log",
+        "FLASK_ENV=x flask seed || true",
+        "echo it's",
+        "env",
+    ],
+)
+def test_what_only_looks_like_pip_is_run(line):
+    assert flx.parse(f"[deploy]\n{line}\n") == flx.Hooks(deploy=(line,))
+
+
+@pytest.mark.parametrize("line", ["pip install x && python seed.py", "cd a && pip install x; rm -r b", "id | pip x"])
+def test_pip_among_other_commands_is_refused_with_its_line(line):
+    with pytest.raises(PhaseError, match=r"\.flx line 2: .* runs pip among other commands") as caught:
+        flx.parse(f"[setup]\n{line}\n")
+    assert "Correct the line" in caught.value.advice
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("pip install x", "line 1: .* stands in no section"),
+        ("[setup]\na\0b\n", "line 2: holds a zero byte"),
         ("\n[hooks]\n", r"line 2: there is no section \[hooks\]"),
         ("[replace]\na b\n", "line 2: .* is not 'file word VARIABLE'"),
         ("[replace]\na b HOME\n", "line 2: .*PROJECT_NAME"),
         ("[replace]\n../a b DB_USER\n", "line 2: '../a' is not a file of the repository"),
+        pytest.param("[replace]\n" + "a" * 300 + " b DB_USER\n", "line 2: 'a{60}' is not a file", id="long"),
         ("[replace]\n/etc/a b DB_USER\n", "line 2: '/etc/a' is not"),
     ],
 )
