@@ -44,7 +44,6 @@ class Given:
     :param warn: tells the person something that stops nobody.
     :param formation: the process types of which the inventory says how many there are.
     :param has_jobs: the inventory has jobs of its own.
-    :param absent: process types that do not run on this host.
     :param first_host: this is the host of what runs once for the whole environment.
     """
 
@@ -56,7 +55,6 @@ class Given:
     warn: Callable[[str], None]
     formation: Collection[str] = ()
     has_jobs: bool = False
-    absent: Collection[str] = ()
     first_host: bool = True
 
 
@@ -111,13 +109,16 @@ def _tell_what_is_left_out(asked: app_json.Suggested, *, given: Given) -> None:
 
 def suggest(settings: Settings, suggested: app_json.Suggested, folder: Path, *, given: Given) -> Settings:
     """The settings, and for what the inventory says nothing about, those that the repository asks for."""
-    known = procfile.read(folder).keys() - {procfile.WEB, procfile.RELEASE, *given.formation, *given.absent}
+    if not given.first_host:
+        # The file says how many there are of each process and job in all, not on each host.
+        return settings
+    known = procfile.read(folder).keys() - {procfile.WEB, procfile.RELEASE, *given.formation}
     formation = {kind: count for kind, count in suggested.formation.items() if kind in known and count}
     jobs = {name: {"command": job.command, "calendar": job.calendar} for name, job in suggested.jobs.items()}
     return dataclasses.replace(
         settings,
         formation={**formation, **settings.formation},
-        jobs=jobs if given.first_host and not given.has_jobs else settings.jobs,
+        jobs=settings.jobs if given.has_jobs else jobs,
     )
 
 

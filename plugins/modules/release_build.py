@@ -227,7 +227,6 @@ def _request(this: phase.Phase) -> tuple[source.Repository, build.Request]:
     options = this.options
     given = inputs.read(this)
     asked = options["settings"]
-    first_host = asked.get("first_host") is not False
     repository = source.of(this)
     sha = repository.resolve(options["sha"] or options["version"])
     rebuild = options["run"] if options["rebuild"] else ""
@@ -246,8 +245,7 @@ def _request(this: phase.Phase) -> tuple[source.Repository, build.Request]:
             warn=this.warn,
             formation=asked.get("formation") or {},
             has_jobs=bool(asked.get("jobs")),
-            absent=() if first_host else asked.get("single_processes") or (),
-            first_host=first_host,
+            first_host=asked.get("first_host") is not False,
         ),
         inputs=given.hashed,
         fingerprint=given.fingerprint,

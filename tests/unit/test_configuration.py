@@ -111,10 +111,20 @@ def test_the_inventory_wins_over_app_json(tmp_path, given):
     assert free.formation == {"worker": 5, "clock": 1}
     assert free.jobs == {"cron-1": {"command": "x", "calendar": "*-*-* 0:0:00"}}
 
-    bound = dataclasses.replace(given, formation={"clock"}, has_jobs=True, absent={"worker"})
-    assert configuration.suggest(Settings(), adopted.suggested, tmp_path, given=bound) == Settings()
+    bound = dataclasses.replace(given, formation={"clock"}, has_jobs=True)
+    assert configuration.suggest(Settings(), adopted.suggested, tmp_path, given=bound) == Settings(
+        formation={"worker": 2}
+    )
+
+
+def test_processes_and_jobs_of_app_json_run_on_one_host(tmp_path, given):
+    """A second clock would do everything twice."""
+    content = {"formation": {"clock": 1}, "cron": [{"command": "x", "schedule": "@daily"}]}
+    write(tmp_path, **{"app.json": json.dumps(content), "Procfile": "clock: c\nworker: b\n"})
+    asked = configuration.adopt(tmp_path, checkout=tmp_path, given=given).suggested
     second = dataclasses.replace(given, first_host=False)
-    assert configuration.suggest(Settings(), adopted.suggested, tmp_path, given=second).jobs == {}
+    settings = Settings.read({"formation": {"worker": 5}, "first_host": False})
+    assert configuration.suggest(settings, asked, tmp_path, given=second) == settings
 
 
 def test_what_app_json_asks_for_in_vain_is_told(tmp_path, given, warnings):
