@@ -72,13 +72,14 @@ class Suggested:
     health_path: str = ""
     left_out: tuple[str, ...] = ()
 
-    def variables(self, *, key: bytes, known: Collection[str]) -> dict[str, str]:
+    def variables(self, *, key: bytes, known: Collection[str], defaults: Collection[str] = ()) -> dict[str, str]:
         """The variables to add to an environment that has ``known`` ones.
 
         :param key: the environment's SECRET_KEY.
+        :param defaults: variables that each process has, whose values the file may decide.
         :raises PhaseError: naming those that are required and that nothing sets.
         """
-        missing = {name: text for name, text in self.required.items() if name not in known}
+        missing = {name: text for name, text in self.required.items() if name not in {*known, *defaults}}
         if missing:
             told = ", ".join(f"{name} ({text})" if text else name for name, text in missing.items())
             raise PhaseError(

@@ -82,7 +82,8 @@ def adopt(folder: Path, *, checkout: Path, given: Given) -> Adopted:
         given.warn(f"{flx.NAME}: nothing is done for {'; '.join(hooks.left_out)} (the deploy installs and sets modes)")
     asked = app_json.read(folder)
     _tell_what_is_left_out(asked, given=given)
-    env = {**asked.variables(key=given.key, known={*given.platform, *given.env}), **given.env}
+    known = {*given.platform, *given.env}
+    env = {**asked.variables(key=given.key, known=known, defaults={*_OF_PROCESSES, "FLASK_APP"}), **given.env}
     found = {}
     for name in reversed(_FLASK_FILES):
         found |= dotenv.parse(_text(folder / name, inside=checkout))

@@ -127,6 +127,17 @@ def test_processes_and_jobs_of_app_json_run_on_one_host(tmp_path, given):
     assert configuration.suggest(settings, asked, tmp_path, given=second) == settings
 
 
+def test_what_app_json_requires_and_each_process_has_is_not_missed(tmp_path, given):
+    names = ("PORT", "WEB_CONCURRENCY", "FLASK_APP", "PYTHONPATH", "STAGE")
+    write(tmp_path, **{"app.json": json.dumps({"env": {name: {"description": "x"} for name in names}})})
+    assert configuration.adopt(tmp_path, checkout=tmp_path, given=given).env == given.env
+    write(tmp_path, **{"app.json": json.dumps({"env": {"WEB_CONCURRENCY": {"value": 3}, "OWN": {}}})})
+    with pytest.raises(PhaseError, match=r"that nothing sets: OWN$"):
+        configuration.adopt(tmp_path, checkout=tmp_path, given=given)
+    write(tmp_path, **{"app.json": json.dumps({"env": {"WEB_CONCURRENCY": {"value": 3}}})})
+    assert configuration.adopt(tmp_path, checkout=tmp_path, given=given).env["WEB_CONCURRENCY"] == "3"
+
+
 def test_what_app_json_asks_for_in_vain_is_told(tmp_path, given, warnings):
     asked = {"formation": {"web": {"quantity": 3}}, "scripts": {"dokku": {"postdeploy": "x"}}}
     write(tmp_path, **{"app.json": json.dumps(asked)})
