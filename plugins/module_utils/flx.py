@@ -78,7 +78,7 @@ def parse(text: str) -> Hooks:
             continue
         if "\0" in line:
             raise _wrong(number, "holds a zero byte, which no command can")
-        if heading := re.fullmatch(r"\[\s*(\w+)\s*\]", line):
+        if heading := re.fullmatch(r"\[\s*(\w+)\s*\]\s*(?:#.*)?", line):
             section = heading[1].lower()
             if section not in _SECTIONS:
                 raise _wrong(number, f"there is no section [{heading[1]}], only [{'], ['.join(_SECTIONS)}]")

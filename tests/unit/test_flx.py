@@ -66,6 +66,11 @@ def test_a_file_that_is_missing_is_named_with_its_line():
         flx.replaced(flx.parse(WHOLE), {}, database={}, app="shop")
 
 
+def test_a_heading_may_have_a_comment():
+    hooks = flx.parse("[setup]\nflask init-db\n[deploy] # each time\nflask db upgrade\n[ -f a ] # no heading\n")
+    assert hooks == flx.Hooks(setup=("flask init-db",), deploy=("flask db upgrade", "[ -f a ] # no heading"))
+
+
 @pytest.mark.parametrize(
     "line",
     [
