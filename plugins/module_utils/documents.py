@@ -48,7 +48,8 @@ def read(path: Path, shape: Mapping = {}) -> dict[str, Any]:
     :raises PhaseError: see ``parse``.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        # Editors on Windows begin a file with a mark, which uv takes as well.
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise wrong(path.name, f"{path.name} cannot be read: {error}") from None
     return parse(text, path.name, shape)

@@ -132,6 +132,7 @@ def test_line_that_does_not_name_the_app(project, line):
         ),
         ({"requirements.txt": "-r base", "base/x.txt": ""}, "base is no file in the repository", "Commit it"),
         ({"requirements.txt": "fl\xe9sk".encode("latin-1")}, "requirements.txt is not UTF-8 text", "UTF-8"),
+        ({"requirements.txt": "flask".encode("utf-16")}, "requirements.txt is not UTF-8 text", "Save it as UTF-8"),
         (
             {"requirements.txt": "-r base.txt", "base.txt": "-e .", "setup.py": ""},
             "base.txt names the app itself: -e .",

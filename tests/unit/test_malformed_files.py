@@ -161,9 +161,9 @@ def install(texts: Mapping[str, str]) -> list[str]:
         folder.mkdir()
         for file, text in texts.items():
             (folder / file).write_text(text, encoding="utf-8")
-        found = dependencies.find(folder, python="3.13.5")
-        dependencies.key(found, python="3.13.5", uv="0.13", architecture="x86_64")
-        made = installation.Installation(found, Path("/opt/uv"), Path("/venv"), Path(name, "scratch"), python="3.13.5")
+        found = dependencies.find(folder, python="3.11.2")
+        dependencies.key(found, python="3.11.2", uv="0.13", architecture="x86_64")
+        made = installation.Installation(found, Path("/opt/uv"), Path("/venv"), Path(name, "scratch"), python="3.11.2")
         return [step.what for step in made.steps()]
 
 
@@ -257,6 +257,20 @@ def test_too_deep_a_file(file, depth):
     with pytest.raises(PhaseError, match=rf"^{file}.* is nested too deeply") as caught:
         read(file, begin + "[" * depth + "]" * depth + ("}" if is_json else ""))
     assert "Correct the file" in caught.value.advice
+
+
+@pytest.mark.parametrize("file", FILES[1:])
+def test_mark_at_the_beginning_of_a_file(file):
+    """PowerShell and editors on Windows write one, and the tools that read these files take it."""
+    whole = {
+        "Pipfile.lock": json.dumps(PIPFILE_LOCK),
+        "Pipfile": as_toml(PIPFILE),
+        "uv.lock": as_toml(UV_LOCK),
+        "poetry.lock": as_toml(POETRY["2"][0]),
+        "pyproject.toml": as_toml(PYPROJECT),
+    }
+    for text in (whole[file], "\ufeff" + whole[file]):
+        read(file, text)
 
 
 def test_many_dotted_names():
