@@ -15,6 +15,8 @@ COUNT = f"""\
 SELECT format('SELECT %L, count(*) FROM %I.%I', nspname || '.' || relname, nspname, relname)
 FROM {_TABLES} ORDER BY 1 \\gexec
 """
+#: How many tables there are.
+TABLES = f"SELECT count(*) FROM {_TABLES};\n"
 #: About how many bytes a dump takes: indexes are made anew and are in none.
 SIZE = f"SELECT coalesce(sum(pg_table_size(c.oid)), 0) FROM {_TABLES};\n"
 #: One transaction counts and lends its view of the data to pg_dump, so that both see the same rows.

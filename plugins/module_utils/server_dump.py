@@ -22,6 +22,9 @@ from ansible_collections.baremetal.flask.plugins.module_utils.errors import Phas
 
 KINDS = {"postgresql": "postgresql", "postgres": "postgresql", "mysql": "mariadb", "mariadb": "mariadb"}
 _SECONDS = 24 * 3600
+#: How long a question may take that needs no look at the data.
+_SHORT_SECONDS = 60
+_CONNECT_SECONDS = 15
 #: What a database is called into which backups are restored to be looked at. No app's name has a $ in it, and MariaDB
 #: takes a _ in a grant for any letter.
 _SCRATCH = "{name}$scratch"
@@ -89,10 +92,12 @@ def server(url: str, *, user: str) -> Server | None:
     return Server(kind, found["name"], env, ("--default-character-set=utf8mb4", *words), user, local)
 
 
-def _run(place: Server, argv: list[str], *, stdin: str = "", env: dict[str, str] | None = None) -> str:
+def _run(
+    place: Server, argv: list[str], *, stdin: str = "", env: dict[str, str] | None = None, seconds: int = _SECONDS
+) -> str:
     try:
         return command.run(
-            argv, env={**dict(place.env), **(env or {})}, user=place.user, stdin=stdin, timeout=_SECONDS, cwd=Path("/")
+            argv, env={**dict(place.env), **(env or {})}, user=place.user, stdin=stdin, timeout=seconds, cwd=Path("/")
         )
     except FileNotFoundError as error:
         raise PhaseError(
@@ -101,7 +106,7 @@ def _run(place: Server, argv: list[str], *, stdin: str = "", env: dict[str, str]
             "DATABASE_URL in flask_app_env names.",
         ) from error
     except CommandError as error:
-        if error.says_disk_full:
+        if error.says_disk_full or error.code is None:
             raise
         raise PhaseError(
             f"{argv[0]} of database {place.name}: {_cause(error.output)}", log=error.log, log_title=error.log_title
@@ -195,6 +200,17 @@ def rows(place: Server) -> dict[str, int]:
         quoted = "`" + table.replace("`", "``") + "`"
         found[table] = int(_run(place, [*client, f"--execute=SELECT count(*) FROM {quoted}"]).strip())
     return found
+
+
+def tables(place: Server) -> int:
+    """How many tables there are, told soon or not at all."""
+    if place.kind == "postgresql":
+        env = {"PGCONNECT_TIMEOUT": str(_CONNECT_SECONDS)}
+        words = _psql("--quiet", "--no-password", "--file=-")
+        return int(_run(place, words, stdin=postgresql_dump.TABLES, env=env, seconds=_SHORT_SECONDS).strip())
+    query = f"SELECT count(*) FROM information_schema.tables WHERE {_ROWS}"
+    client = ["mariadb", *place.words, f"--connect-timeout={_CONNECT_SECONDS}", "--batch", "--skip-column-names"]
+    return int(_run(place, [*client, place.name, f"--execute={query}"], seconds=_SHORT_SECONDS).strip())
 
 
 def size_bytes(place: Server) -> int:

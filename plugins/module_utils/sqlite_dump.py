@@ -88,6 +88,24 @@ def rows(path: Path) -> dict[str, int]:
         connection.close()
 
 
+def tables(data: str) -> dict[str, int]:
+    """How many tables each SQLite file below a folder has, but for SQLite's own.
+
+    :raises PhaseError: when one of them does not say.
+    """
+    found = {}
+    for name in find(Path(data)):
+        connection = sqlite3.connect(f"{Path(data, name).as_uri()}?mode=rw", uri=True)
+        try:
+            query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"
+            found[name] = connection.execute(query).fetchone()[0]
+        except sqlite3.Error as error:
+            raise PhaseError(f"{name}: {error}") from error
+        finally:
+            connection.close()
+    return found
+
+
 def check(path: Path) -> None:
     """
     :raises PhaseError: when the file is no whole database.

@@ -1,68 +1,62 @@
 # Copyright: baremetal.flask contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""Whether an app's database holds tables already, asked with the database driver that the app itself brings."""
+"""Whether an app's databases hold tables already: asked before commands that may begin by dropping them."""
 
 from __future__ import annotations
 
-import json
+from ansible_collections.baremetal.flask.plugins.module_utils import as_user, envfile, server_dump, sqlite_dump
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release
 
-#: Runs with the release's own Python and variables. Prints how many tables there are, or why that cannot be told.
-SCRIPT = """\
-import importlib, json, os, sqlite3, urllib.parse
-
-def count(url):
-    kind = url.scheme.partition("+")[0]
-    words = {key: urllib.parse.unquote(value) if isinstance(value, str) else value for key, value in {
-        "host": url.hostname, "port": url.port, "user": url.username, "password": url.password}.items() if value}
-    name = urllib.parse.unquote(url.path[1:])
-    options = dict(urllib.parse.parse_qsl(url.query))
-    if kind == "sqlite":
-        path = name if name.startswith("/") else os.path.join(os.getcwd(), name)
-        if not name or not os.path.exists(path):
-            return 0
-        connection = sqlite3.connect("file:" + urllib.parse.quote(path) + "?mode=ro", uri=True)
-        query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-    elif kind in ("postgresql", "postgres"):
-        driver = first("psycopg", "psycopg2")
-        words = {**words, **{key: value for key, value in options.items() if key in ("host", "sslmode", "sslrootcert")}}
-        connection = driver.connect(dbname=name, **words)
-        query = "SELECT count(*) FROM pg_catalog.pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
-    elif kind in ("mysql", "mariadb"):
-        driver = first("pymysql", "MySQLdb")
-        if "unix_socket" in options:
-            words["unix_socket"] = options["unix_socket"]
-        if "ssl_ca" in options:
-            words["ssl"] = {"ca": options["ssl_ca"]}
-        connection = driver.connect(database=name, **words)
-        query = "SELECT count(*) FROM information_schema.tables WHERE table_schema = database()"
-    else:
-        raise ValueError("DATABASE_URL is for " + kind)
-    cursor = connection.cursor()
-    cursor.execute(query)
-    return cursor.fetchone()[0]
-
-def first(*names):
-    for name in names:
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            pass
-    raise ValueError("the app has none of " + ", ".join(names))
-
-try:
-    url = os.environ.get("DATABASE_URL", "")
-    told = {"tables": count(urllib.parse.urlsplit(url)) if url else 0}
-except Exception as error:
-    told = {"unknown": (str(error) or type(error).__name__).splitlines()[0]}
-print(json.dumps(told))
-"""
+#: By which apps find their database: the platform's name, Flask-SQLAlchemy's, and that as Flask itself reads it.
+VARIABLES = ("DATABASE_URL", "SQLALCHEMY_DATABASE_URI", "FLASK_SQLALCHEMY_DATABASE_URI")
+#: SQLAlchemy's drivers for plain files of SQLite. Others encrypt them, or ask a server.
+_PLAIN_SQLITE = ("sqlite", "sqlite+pysqlite", "sqlite+pysqlite_numeric", "sqlite+aiosqlite")
 
 
-def read(printed: str) -> tuple[int, str]:
-    """What the script has told: the number of tables, and why it is not known."""
+def find(app: App, release: Release) -> tuple[dict[str, int], str]:
+    """The tables in all that the release's variables name and in every SQLite file of the app's data.
+
+    An app writes below its data folder alone. So a file is found there whatever a relative path in a URL begins at,
+    and without any URL.
+
+    :returns: variables and files with the number of tables there, and why there may be more ("" when these are all).
+    """
+    found, unknown = _in_files(app)
+    for url, name in _urls(app, release).items():
+        found[name], why = _named(url, name, user=app.user)
+        unknown = unknown or why
+    return {where: number for where, number in found.items() if number}, unknown
+
+
+def _urls(app: App, release: Release) -> dict[str, str]:
+    """The databases that the release's variables name, each with one of the variables."""
+    found: dict[str, str] = {}
+    for path in (app.platform_env, release.env):
+        if path.is_file():
+            found |= envfile.parse(path.read_text(encoding="utf-8"))
+    return {found[name]: name for name in reversed(VARIABLES) if found.get(name)}
+
+
+def _in_files(app: App) -> tuple[dict[str, int], str]:
     try:
-        told = json.loads(printed.strip().splitlines()[-1])
-    except (ValueError, IndexError):
-        return 0, "nothing was told"
-    return int(told.get("tables", 0)), str(told.get("unknown", ""))
+        return as_user.call(app.user, sqlite_dump.tables, str(app.data)), ""
+    except (OSError, PhaseError) as error:
+        return {}, str(error)
+
+
+def _named(url: str, name: str, *, user: str) -> tuple[int, str]:
+    kind, mark, _rest = url.partition("://")
+    if kind in _PLAIN_SQLITE:
+        return 0, ""
+    if not mark:
+        return 0, f"{name} is no URL"
+    server = server_dump.server(url, user=user)
+    if not server:
+        known = kind.partition("+")[0] in server_dump.KINDS
+        return 0, f"{name} names no database" if known else f"{name} is for {kind}, which cannot be asked"
+    try:
+        return server_dump.tables(server), ""
+    except PhaseError as error:
+        return 0, f"{name}: {error.message}"

@@ -12,7 +12,8 @@ short_description: Run commands in a release of a Flask app
 description:
   - Runs commands one after the other as the app's user, in the release's folder, with its variables and in the same
     sandbox as its processes. The first that fails ends it.
-  - Init commands are left out, with a warning, when the database that C(DATABASE_URL) names has tables already.
+  - Init commands are left out, with a warning, when the app's database has tables already. Where that cannot be told
+    they do not run, and the phase fails.
 extends_documentation_fragment: [baremetal.flask.release]
 author: baremetal.flask contributors
 options:
@@ -31,7 +32,7 @@ options:
     choices: [init commands, release phase]
     default: release phase
   again:
-    description: Run init commands although the database has tables.
+    description: Run init commands whatever the database holds.
     type: bool
     default: false
   dump:
@@ -143,18 +144,26 @@ def _dump(this: phase.Phase, release: Release) -> str:
 
 
 def _refuse_full(this: phase.Phase, release: Release, found: manifest.Manifest) -> dict | None:
-    """Leave the init commands out where the database is in use: they may begin by dropping tables."""
-    python = f"{release.venv}/bin/python"
-    printed = _call(release, found, [python, "-c", tables.SCRIPT], seconds=60, title="a look at the database")
-    number, unknown = tables.read(printed)
-    if unknown:
-        this.warn(f"whether the database is empty cannot be told ({unknown}); the init commands ran all the same")
-    if not number:
+    """Leave the init commands out where the database is in use: they may begin by dropping tables.
+
+    :raises PhaseError: when that cannot be told.
+    """
+    held, unknown = tables.find(this.app, release)
+    again = f"-e flask_app_init_again={this.app.name}"
+    if unknown and not held:
+        raise PhaseError(
+            f"the init commands did not run: whether the database holds tables already cannot be told ({unknown})",
+            advice="They may begin by dropping tables. Mend the cause, and deploy again. Where there is no data yet, "
+            f"{again} runs them all the same. Where there is, {again} -e "
+            """'{"flask_app_init_commands": ["true"]}' leaves them out.""",
+        )
+    if not held:
         return None
+    number = sum(held.values())
     files.write(this.app.initialised, "")
     this.warn(
-        f"the init commands were left out: the database has {number} table{'s' * (number > 1)} already; to run them "
-        f"all the same: -e flask_app_init_again={this.app.name} -e flask_app_rebuild=true"
+        f"the init commands were left out: the database has {number} table{'s' * (number > 1)} already "
+        f"({', '.join(held)}); to run them all the same: {again} -e flask_app_rebuild=true"
     )
     return {
         "changed": False,

@@ -42,7 +42,7 @@ LAYERS = [
         "access_log",
     ],
     ["documents", "procfile", "ports", "wsgi", "as_user", "backup_names", "sqlite_dump"],
-    ["formation", "servers", "tables"],
+    ["formation", "servers"],
     ["command", "python_version", "requirements_files", "package_index", "large_files"],
     ["pipfile_lock", "poetry_lock", "debian", "pythons"],
     ["dependencies", "history", "units", "health", "settings"],
@@ -56,7 +56,7 @@ LAYERS = [
     ["certificate", "redis"],
     # Dumps and backups, in the layers that the program on a host needs.
     ["server_dump", "restic", "backup_units"],
-    ["dumps"],
+    ["dumps", "tables"],
     ["backup"],
     ["backup_program"],
     # What one part of the host is like.
@@ -92,7 +92,6 @@ PURE = [
     "ports",
     "formation",
     "servers",
-    "tables",
     "wsgi",
     "history",
     "units",

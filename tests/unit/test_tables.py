@@ -4,55 +4,119 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import sqlite3
-import subprocess
-import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from ansible_collections.baremetal.flask.plugins.module_utils import tables
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
 
 
-def told(url: str, folder) -> tuple[int, str]:
-    env = {"DATABASE_URL": url} if url else {}
-    done = subprocess.run(
-        [sys.executable, "-c", tables.SCRIPT], env=env, cwd=folder, capture_output=True, text=True, check=True
-    )
-    return tables.read(done.stdout)
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    """An app that has the name of whoever runs this, as whom its files are read."""
+    made = App(pwd.getpwuid(os.getuid()).pw_name, base=tmp_path)
+    for folder in (made.settings, made.instance):
+        folder.mkdir(parents=True)
+    return made
 
 
-def test_sqlite_file_with_tables_and_without(tmp_path):
-    path = tmp_path / "a b%.sqlite3"
-    url = f"sqlite:///{tmp_path}/a%20b%25.sqlite3"
-    assert told(url, tmp_path) == (0, "")
-    assert not path.exists(), "looking makes no file"
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-    assert told(url, tmp_path) == (0, "")
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE post (id INTEGER PRIMARY KEY AUTOINCREMENT)")
-    assert told(url, tmp_path) == (1, "")
-    assert told("sqlite:////a", tmp_path) == (0, "")
+@pytest.fixture
+def told(app: App) -> Callable[..., tuple[dict[str, int], str]]:
+    def ask(platform: dict[str, str] | None = None, **env: str) -> tuple[dict[str, int], str]:
+        release = app.release("e1ca3a1f00aa-1b2c3d4e")
+        release.path.mkdir(parents=True, exist_ok=True)
+        for path, variables in ((app.platform_env, platform or {}), (release.env, env)):
+            path.write_text("".join(f'{name}="{value}"\n' for name, value in variables.items()))
+        return tables.find(app, release)
+
+    return ask
 
 
-def test_app_without_a_database(tmp_path):
-    assert told("", tmp_path) == (0, "")
+def make(path: Path, *statements: str) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+
+
+def test_app_without_a_database(told):
+    assert told() == ({}, "")
+    assert told(DATABASE_URL="") == ({}, "")
+
+
+def test_file_of_the_platform_without_tables_and_with_some(app, told):
+    url = f"sqlite:///{app.sqlite}"
+    assert told({"DATABASE_URL": url}) == ({}, "")
+    assert not app.sqlite.exists(), "looking makes no file"
+    make(app.sqlite, "PRAGMA journal_mode = WAL")
+    assert told({"DATABASE_URL": url}) == ({}, "")
+    make(app.sqlite, "CREATE TABLE post (id INTEGER PRIMARY KEY AUTOINCREMENT)", "CREATE TABLE sqlitely (id)")
+    assert told({"DATABASE_URL": url}) == ({app.sqlite.name: 2}, "")
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("sqlite:///shop.db", "instance/shop.db"),
+        ("sqlite:///shop.db", "shared/shop.db"),
+        ("sqlite+aiosqlite:///data/a%20b.db", "shared/data/a b.db"),
+        ("sqlite:///file:shop.db?mode=rw&uri=true", "instance/shop.db"),
+        ("sqlite:////var/lib/shop/shop.db", "shop.db"),
+        ("sqlite://", "instance/flaskr.sqlite"),
+        ("", "instance/flaskr.sqlite"),
+    ],
+)
+def test_file_that_a_url_names_in_whatever_form_or_none(app, told, url, file):
+    """Flask-SQLAlchemy begins at the instance folder, SQLAlchemy at the working directory, and flaskr has no URL."""
+    for variables in ({"DATABASE_URL": url}, {"SQLALCHEMY_DATABASE_URI": url}):
+        assert told(**variables) == ({}, "")
+    path = app.data / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    make(path, "CREATE TABLE post (id)")
+    assert told(DATABASE_URL=url) == ({file: 1}, "")
+
+
+def test_file_that_is_damaged_is_not_taken_for_an_empty_one(app, told):
+    make(app.instance / "shop.db", "CREATE TABLE post (id)")
+    content = bytearray((app.instance / "shop.db").read_bytes())
+    content[100:200] = b"\xff" * 100
+    (app.instance / "shop.db").write_bytes(content)
+    found, why = told()
+    assert found == {}
+    assert why.startswith("instance/shop.db: ")
 
 
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("postgresql://shop:geheim@db.example.com/shop", "the app has none of psycopg, psycopg2"),
-        ("mysql+pymysql://shop:geheim@db.example.com/shop", "the app has none of pymysql, MySQLdb"),
-        ("oracle://db.example.com/shop", "DATABASE_URL is for oracle"),
+        ("oracle://shop:geheim@db.example.com/shop", "is for oracle, which cannot be asked"),
+        ("sqlite+libsql://shop.example.com?authToken=geheim", "is for sqlite+libsql, which cannot be asked"),
+        ("sqlite+pysqlcipher://:geheim@/shop.db", "is for sqlite+pysqlcipher, which cannot be asked"),
+        ("postgresql://shop:geheim@db.example.com/", "names no database"),
+        ("geheim", "is no URL"),
     ],
 )
-def test_what_cannot_be_told_is_told_without_secrets(tmp_path, url, why):
-    number, unknown = told(url, tmp_path)
-    assert (number, unknown) == (0, why)
-    assert "geheim" not in unknown
+@pytest.mark.parametrize("name", tables.VARIABLES)
+def test_what_cannot_be_asked_is_told_without_secrets(app, told, name, url, why):
+    assert told({"DATABASE_URL": f"sqlite:///{app.sqlite}"}, **{name: url}) == ({}, f"{name} {why}")
 
 
-@pytest.mark.parametrize("printed", ["", "Killed", "{"])
-def test_anything_else_is_not_known(printed):
-    assert tables.read(printed) == (0, "nothing was told")
+@pytest.mark.parametrize("kind", ["postgresql", "postgres", "postgresql+asyncpg", "mysql+aiomysql", "mariadb+asyncmy"])
+def test_server_that_does_not_answer_is_not_taken_for_an_empty_one(told, kind):
+    """It is asked by the programs that dump it, whatever driver the app has for it."""
+    found, why = told(DATABASE_URL=f"{kind}://shop:geheim@127.0.0.1:1/shop")
+    assert found == {}
+    assert why.startswith(("DATABASE_URL: psql", "DATABASE_URL: mariadb"))
+    assert "geheim" not in why
+
+
+def test_every_database_is_asked_and_what_is_full_counts(app, told):
+    make(app.sqlite, "CREATE TABLE post (id)")
+    found, why = told({"DATABASE_URL": f"sqlite:///{app.sqlite}"}, SQLALCHEMY_DATABASE_URI="oracle://db/shop")
+    assert found == {app.sqlite.name: 1}
+    assert why.startswith("SQLALCHEMY_DATABASE_URI is for oracle")
