@@ -14,7 +14,8 @@ def faults(name: str, rule: Mapping[str, Any], values: Mapping[str, Any]) -> Ite
     """What is wrong with a variable; nothing of a secret is in it.
 
     :param rule: ``needs`` (other variables that have to be set beside it), ``apart_from`` (other variables that hold
-        host names of which it holds none, and none of its own twice), ``folder`` (it is a folder on the controller).
+        host names of which it holds none, and none of its own twice), ``same_as`` (another variable whose value it has
+        when it has one), ``folder`` (it is a folder on the controller).
     """
     value = values[name]
     if not value:
@@ -24,6 +25,9 @@ def faults(name: str, rule: Mapping[str, Any], values: Mapping[str, Any]) -> Ite
             yield f"needs {other}, which is not set"
     if "apart_from" in rule:
         yield from _named_twice(name, rule["apart_from"], values)
+    wanted = values.get(rule.get("same_as", ""))
+    if wanted and str(value) != str(wanted):
+        yield f'is "{value}", must be {wanted}, the value of {rule["same_as"]}, or empty'
     if rule.get("folder") and not Path(value).is_dir():
         yield f'is "{value}", which is no folder on this machine'
 

@@ -226,10 +226,11 @@ def test_rules_and_renamed_variables_name_variables_that_exist(role):
         assert not new or new in known
     for rule in specification.rules.values():
         kinds = {"pattern", "values", "minimum", "maximum", "filled", "environment", "url", "certificate"}
-        relations = {"needs", "apart_from", "folder"}
+        relations = {"needs", "apart_from", "same_as", "folder"}
         assert set(rule) <= kinds | relations | {"expected", "when"}
         assert rule.get("expected") or not kinds & set(rule)
-        assert {*rule.get("when", {}), *rule.get("needs", []), *rule.get("apart_from", [])} <= set(known)
+        others = {*rule.get("when", {}), *rule.get("needs", []), *rule.get("apart_from", []), rule.get("same_as")}
+        assert others - {None} <= set(known)
         re.compile(rule.get("pattern", ""))
 
 

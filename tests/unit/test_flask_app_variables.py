@@ -14,7 +14,7 @@ ROLE = variables.load(Path(__file__).resolve().parents[2] / "roles/flask_app")
 
 
 #: Variables with which the rules of others apply.
-APPLY = {"flask_app_database": "external", "flask_app_cache": "external"}
+APPLY = {"flask_app_name": "shop", "flask_app_database": "external", "flask_app_cache": "external"}
 
 
 def problems(name, value):
@@ -75,6 +75,7 @@ GOOD = {
     "flask_app_pages": ["", "shop/pages", "my pages"],
     "flask_app_maintenance_addresses": [[], ["203.0.113.7", "2001:db8::7"]],
     "flask_app_process": ["", "web", "my_worker-2"],
+    "flask_app_init_again": ["", "shop"],
     "flask_app_keep_releases": [1, "5"],
     "flask_app_lock_seconds": [600],
     "flask_app_hosts": [["shop-1"]],
@@ -169,6 +170,8 @@ BAD = [
     ("flask_app_maintenance_addresses", ["203.0.113.0/24"], "no networks"),
     ("flask_app_maintenance_addresses", ["../on"], "must hold single addresses"),
     ("flask_app_process", "web.1", "must be a process type"),
+    ("flask_app_init_again", "othershop", 'is "othershop", must be shop, the value of flask_app_name, or empty'),
+    ("flask_app_init_again", "yes", 'is "yes", must be shop'),
     ("flask_app_keep_releases", 0, "is 0, must be 1 or more"),
     ("flask_app_keep_releases", "many", "must be a whole number"),
     ("flask_app_lock_seconds", None, "is empty: remove it for the default, 600"),

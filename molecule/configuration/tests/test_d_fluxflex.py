@@ -60,15 +60,20 @@ def test_an_app_of_fluxflex(new_app, machine):
         flask_app_keep_dumps=0,
     )
     flux.publish([Commit(files=flux_files(version), tag=f"v{version}") for version in (1, 2)])
-    first = flux.site("v1").check()
+    refused = flux.site("v1")
+    assert refused.rc != 0
+    assert "the init commands did not run: whether the database holds tables already cannot be told" in refused.output
+    assert "No such file" in flux.shell("cat /var/lib/flux/initialised 2>&1 || true")
+    flux.deploy("v1", flask_app_init_again="flux").check()
     assert flux.live()["code"] == "1"
     assert flux.ask("/db").json()["url"] == "mysql://us@er:pw-90cc3e@db.example.com/shop"
     assert any(
-        "nothing is done for pip install -r req.txt" in each for each in first.results("release_build")[0]["warnings"]
+        "nothing is done for pip install -r req.txt" in each for each in refused.results("release_build")[0]["warnings"]
     )
-    flux.deploy("v2").check()
-    assert flux.live()["code"] == "2"
     assert flux.shell("cat /var/lib/flux/initialised") == "once"
+    flux.deploy("v2", flask_app_init_again="flux").check()
+    assert flux.live()["code"] == "2"
+    assert flux.shell("cat /var/lib/flux/initialised") == "onceonce"
     assert flux.shell("cat /var/lib/flux/deploys") == "deployed\n" * 2
     settings = f"/srv/flux/releases/{flux.live_id()}/src/settings.py"
     assert flux.shell(f"stat -c '%U %G %a' {settings}") == "root flux 640\n"
