@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
-from apps.repos import Commit
+from apps.repos import Commit, probe_commit
 from support.deployments import App, load, remote_calls
 from support.playbooks import PROJECT
 from testbed import Host
@@ -210,6 +210,21 @@ def survives_upgrade(app: App, version: str, folder: Path, *, machine: Host | No
     app.site().check()
     assert seen() == before
     is_quiet(app)
+
+
+def init_commands_spare_data(app: App, make_table: str, *, machine: Host | None = None) -> None:
+    """Of an app that was never live they run where its database is empty, and are left out where it has a table.
+
+    :param make_table: a command on that machine.
+    """
+    app.publish([probe_commit(1, dependency="1.17.0")])
+    init = "echo init >>$HOME/init"
+    assert app.deploy("v1", flask_app_init_commands=[init, "exit 3"]).rc != 0
+    app.shell(make_table, machine=machine)
+    app.shell(f"rm /etc/{app.name}/initialising")
+    run = app.deploy("v1", flask_app_init_commands=[init], flask_app_watch_seconds=0).check()
+    assert "the init commands were left out: the database has 1 table already (DATABASE_URL)" in run.output
+    assert app.shell(f"cat /var/lib/{app.name}/init") == "init\n"
 
 
 def tells_of_full_disk(app: App, *, machine: Host | None = None) -> None:

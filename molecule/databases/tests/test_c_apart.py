@@ -11,6 +11,7 @@ from data_app import (
     add,
     answer,
     fails,
+    init_commands_spare_data,
     is_quiet,
     platform,
     python,
@@ -140,6 +141,8 @@ def test_two_apps_of_one_server_keep_out_of_each_other(shop, apart, new_app, mac
     assert "no pg_hba.conf entry" in connect(shop, theirs.replace("/press?", "/my-shop?"))
     assert "no pg_hba.conf entry" in connect(shop, url.replace("/my-shop?", "/press?"))
     assert ":6380/" in platform(press, "REDIS_URL")
+    make_table = "runuser -u postgres -- psql -Xqd press -c 'SET ROLE press' -c 'CREATE TABLE posts (id int)'"
+    init_commands_spare_data(press, make_table, machine=apart)
     # Neither inventory undoes what the other one did.
     assert shop.run("provision").check().changes() == []
     # It is locked out, and what it left is still its own when it comes back.

@@ -7,7 +7,17 @@ from __future__ import annotations
 from urllib.parse import SplitResult, urlsplit
 
 import pytest
-from data_app import add, answer, fails, is_quiet, platform, python, reachable, survives_restarts
+from data_app import (
+    add,
+    answer,
+    fails,
+    init_commands_spare_data,
+    is_quiet,
+    platform,
+    python,
+    reachable,
+    survives_restarts,
+)
 
 from support.deployments import App, load
 
@@ -104,6 +114,7 @@ def test_removed_app_is_locked_out_and_finds_its_data_again(new_app, machine):
     wiki.run("provision").check()
     ask = "runuser -u wiki -- mariadb -Ne 'SHOW DATABASES' 2>&1 || true"
     assert wiki.shell(ask).split() == ["information_schema", "wiki"]
+    init_commands_spare_data(wiki, "runuser -u wiki -- mariadb wiki -e 'CREATE TABLE posts (id int)'")
     wiki.remove(data=False).check()
     assert "account is locked" in wiki.shell(ask)
     assert wiki.remove(data=False).check().changes() == []

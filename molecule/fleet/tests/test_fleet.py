@@ -388,3 +388,18 @@ def test_host_joins_a_live_fleet_whose_commands_come_from_the_repository(new_app
     app.deploy("v2").check()
     assert [app.live(machine=machine)["code"] for machine in machines] == ["2", "2"]
     assert app.shell("cat /var/lib/joins/release.log") == "release\nrelease\n"
+
+
+@pytest.mark.only_on(13)
+def test_new_host_in_the_first_place_runs_no_init_commands(new_app, machines: list[Host]):
+    init = ["echo init >> $HOME/init.log"]
+    app = new_app("early", machines[1:], flask_app_database="none", flask_app_init_commands=init)
+    commits = [Commit(files=probe_files(1), tag="v1")]
+    app.publish(commits)
+    app.site("v1", flask_app_watch_seconds=0).check()
+    app.machines = machines
+    app.publish(commits)
+    app.site("v1", flask_app_watch_seconds=0).check()
+    assert [app.live(machine=machine)["code"] for machine in machines] == ["1", "1"]
+    logs = [app.shell("cat /var/lib/early/init.log 2>/dev/null || true", machine=machine) for machine in machines]
+    assert logs == ["", "init\n"]
