@@ -63,7 +63,7 @@ import os
 accesslog, graceful_timeout = None, 30
 if os.path.exists({name!r}):
     __file__ = os.path.abspath({name!r})
-    with open(__file__, encoding="utf-8") as _stream:
+    with open(__file__, "rb") as _stream:
         exec(compile(_stream.read(), __file__, "exec"))
 
 bind = "{address}"
@@ -71,10 +71,15 @@ chdir = os.getcwd()
 """
 _GUNICORN_OWN = """\
 
-# The app's own settings win over those above.
+# The app's own settings win over those above. Many make their bind, which does not count here, of a PORT that only a web
+# command has.
+_has_port = "PORT" in os.environ
+os.environ.setdefault("PORT", "8000")
 __file__ = {path!r}
-with open(__file__, encoding="utf-8") as _stream:
+with open(__file__, "rb") as _stream:
     exec(compile(_stream.read(), __file__, "exec"))
+if not _has_port:
+    os.environ.pop("PORT", None)
 
 # What no app can know about the place where it runs wins over those.
 """
@@ -100,7 +105,8 @@ accesslog = "-" if accesslog else None
 # systemd is the supervisor, starts it as the app's user, and waits no longer than this for its end.
 daemon = reload = False
 user = group = pidfile = tmp_upload_dir = None
-graceful_timeout = min(graceful_timeout, 40)
+# To gunicorn a text, such as a variable of the environment, is as good as a number.
+graceful_timeout = min(int(graceful_timeout), 40)
 # nginx speaks plain HTTP to it, and another release must never share its socket.
 certfile = keyfile = None
 proxy_protocol = reuse_port = False

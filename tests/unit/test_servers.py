@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -211,6 +212,37 @@ def test_gunicorn_of_a_web_command_listens_on_its_port(monkeypatch, tmp_path, ow
     assert found.get("umask") == (0o077 if own else None)
     if own:
         assert found["here"] == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("own", "name"),
+    [
+        (b"\xef\xbb\xbfproc_name = 'caf\xc3\xa9'\n", "café"),
+        ("# -*- coding: latin-1 -*-\nproc_name = 'café'\n".encode("latin-1"), "café"),
+        (b"import os\ngraceful_timeout = os.getenv('NONE_SUCH', '120')\nproc_name = 'x'\n", "x"),
+    ],
+    ids=["BOM", "another coding", "text for a number"],
+)
+def test_own_settings_that_gunicorn_reads_are_read(monkeypatch, tmp_path, own, name):
+    """Beside a web command, too."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gunicorn.conf.py").write_bytes(own)
+    of_command: dict[str, object] = {}
+    exec(servers.gunicorn_settings_of_command(21005), of_command)
+    for found in (settings(monkeypatch, tmp_path), of_command):
+        assert found["proc_name"] == name
+        assert found["graceful_timeout"] in (30, 40)
+
+
+@pytest.mark.parametrize("port", [None, "5000"])
+def test_own_settings_may_ask_for_a_port_that_there_is_none_of(monkeypatch, tmp_path, port):
+    """And no process of the app sees one that was made up for them."""
+    monkeypatch.delenv("PORT", raising=False)
+    own = 'import os\nbind = "0.0.0.0:" + os.environ["PORT"]\nseen = int(os.environ["PORT"])\n'
+    found = settings(monkeypatch, tmp_path, own, **({"PORT": port} if port else {}))
+    assert found["bind"] == f"unix:/run/shop/{ID}/web.sock"
+    assert found["seen"] == int(port or "8000")
+    assert os.environ.get("PORT") == port
 
 
 def test_inventory_wins_over_the_app_s_own_worker_class(monkeypatch, tmp_path):
