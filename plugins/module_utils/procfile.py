@@ -13,7 +13,7 @@ from pathlib import Path
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import PROCESS_TYPE, WEB
 
-__all__ = ["NAME", "RELEASE", "WEB", "command_problem", "is_plain", "launcher", "parse", "program", "read", "split"]
+__all__ = ["NAME", "RELEASE", "WEB", "command_problem", "is_plain", "launcher", "parse", "read", "split"]
 
 NAME = "Procfile"
 #: The release phase: a command that runs once per deploy, never a process.
@@ -175,12 +175,6 @@ def split(command: str) -> list[str]:
     lexer.commenters = ""
     lexer.whitespace_split = True
     return list(lexer)
-
-
-def program(command: str) -> str:
-    """The program that a plain command starts, without its folder: ``gunicorn``."""
-    words = [word for word in split(command) if not _ASSIGNMENT.match(word)]
-    return Path(words[0]).name if words else ""
 
 
 def is_plain(command: str, *, folder: Path) -> bool:

@@ -35,8 +35,20 @@ _REQUIREMENTS = {
     # gunicorn's worker for gevent needs it, and gunicorn's own requirements do not say so.
     "packaging": "packaging==26.3",
 }
-#: The programs by which a Procfile's command is known to need one of them.
-_PROGRAMS = {GUNICORN: GUNICORN, "uwsgi": "uwsgi", "waitress-serve": "waitress", "uvicorn": "uvicorn"}
+#: The programs and modules by which a Procfile's command is known to need one of them.
+_PROGRAMS = {
+    GUNICORN: GUNICORN,
+    "uwsgi": "uwsgi",
+    "waitress-serve": "waitress",
+    "waitress": "waitress",
+    "uvicorn": "uvicorn",
+}
+#: A word of a command, with its folder, wherever it stands: behind ``exec``, ``&&``, ``python -m``, in what a shell is
+#: given in quotes.
+_PROGRAM = re.compile(rf"(?:^|[\s'\"();&|/])({'|'.join(_PROGRAMS)})(?=$|[\s'\"();&|])")
+#: gunicorn's option for its kind of worker, where another package has that kind.
+_WORKER = re.compile(r"(?:\s-k[\s=]*|\s--worker-class[\s=]+)['\"]?(gevent|uvicorn)\b")
+_OF_WORKER = {"gevent": ("gevent", "packaging"), "uvicorn": ("uvicorn",)}
 _ENTRY_POINT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\(.*\))?")
 
 #: Common to all servers: how many requests one worker takes at a time, and how long one may take.
@@ -71,8 +83,8 @@ chdir = os.getcwd()
 """
 _GUNICORN_OWN = """\
 
-# The app's own settings win over those above. Many make their bind, which does not count here, of a PORT that only a web
-# command has.
+# The app's own settings win over those above. Many make their bind, which does not count here, of a PORT that only a
+# web command has.
 _has_port = "PORT" in os.environ
 os.environ.setdefault("PORT", "8000")
 __file__ = {path!r}
@@ -135,10 +147,12 @@ def requirements(server: str, *, worker_class: str = "", web_command: str = "") 
     :param web_command: the Procfile's, when that is the server.
     """
     if server == PROCFILE:
-        known = _PROGRAMS.get(procfile.program(web_command))
-        return [_REQUIREMENTS[known]] if known else []
-    gevent = ("gevent", "packaging") if server == GUNICORN and worker_class == "gevent" else ()
-    return [_REQUIREMENTS[name] for name in (server, *gevent)]
+        names = [_PROGRAMS[name] for name in _PROGRAM.findall(web_command)]
+        if GUNICORN in names:
+            names += [need for name in _WORKER.findall(web_command) for need in _OF_WORKER[name]]
+    else:
+        names = [server, *(_OF_WORKER.get(worker_class, ()) if server == GUNICORN else ())]
+    return [_REQUIREMENTS[name] for name in dict.fromkeys(names)]
 
 
 def flask_app(web_command: str, folder: Path, said: str) -> str:

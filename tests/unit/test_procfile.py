@@ -160,14 +160,6 @@ def test_plain_commands(tmp_path, command, plain):
     assert procfile.is_plain(command, folder=tmp_path) is plain
 
 
-@pytest.mark.parametrize(
-    ("command", "name"),
-    [("gunicorn app:app", "gunicorn"), ("A=b ./bin/uvicorn x", "uvicorn"), ("A=b", "")],
-)
-def test_program(command, name):
-    assert procfile.program(command) == name
-
-
 # --- launchers, for real ----------------------------------------------------------------------------------------------
 
 #: A worker with a job in hand: asked to end, it finishes the job first.
