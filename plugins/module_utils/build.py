@@ -96,7 +96,7 @@ def build(
         if plan.needs_entry_point and not entry_point:
             entry_point, import_path = wsgi.find(folder, adopted.flask_app)
         files.set_times(release.src, committed)
-        added = plan.requirements()
+        added = plan.requirements(python.version)
         installer = virtualenv.Packages(
             release,
             needs,

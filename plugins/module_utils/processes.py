@@ -62,9 +62,14 @@ class Plan:
     def needs_entry_point(self) -> bool:
         return self.server != servers.PROCFILE
 
-    def requirements(self) -> list[str]:
-        """What to install where the app's own requirements lack it."""
-        return servers.requirements(self.server, worker_class=self.settings.worker_class, web_command=self.web_command)
+    def requirements(self, python: str) -> list[str]:
+        """What to install where the app's own requirements lack it.
+
+        :param python: the version of the virtualenv's interpreter.
+        """
+        return servers.requirements(
+            self.server, python=python, worker_class=self.settings.worker_class, web_command=self.web_command
+        )
 
     @contextlib.contextmanager
     def port(self, app: App) -> Iterator[int]:

@@ -11,7 +11,7 @@ import re
 import shlex
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils import procfile, wsgi
+from ansible_collections.baremetal.flask.plugins.module_utils import procfile, python_version, wsgi
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import Release
 
@@ -25,15 +25,16 @@ WORKER_CLASSES = ("", "sync", "gthread", "gevent")
 GUNICORN_OWN = "gunicorn.conf.py"
 
 
-#: What is installed when the app's own requirements have no version of it.
+#: What is installed when the app's own requirements have no version of it: for each the last version that supports a
+#: Python, by the first Python (3.8, 3.9, …) that it is for.
 _REQUIREMENTS = {
-    GUNICORN: "gunicorn==27.0.1",
-    "uwsgi": "pyuwsgi==2.0.30.post1",
-    "waitress": "waitress==3.0.2",
-    "uvicorn": "uvicorn==0.54.0",
-    "gevent": "gevent==26.9.0",
+    GUNICORN: {10: "gunicorn==27.0.1", 8: "gunicorn==23.0.0"},
+    "uwsgi": {8: "pyuwsgi==2.0.30.post1"},
+    "waitress": {9: "waitress==3.0.2", 8: "waitress==3.0.0"},
+    "uvicorn": {10: "uvicorn==0.54.0", 9: "uvicorn==0.39.0", 8: "uvicorn==0.33.0"},
+    "gevent": {10: "gevent==26.9.0", 9: "gevent==25.9.1", 8: "gevent==24.2.1"},
     # gunicorn's worker for gevent needs it, and gunicorn's own requirements do not say so.
-    "packaging": "packaging==26.3",
+    "packaging": {9: "packaging==26.3", 8: "packaging==26.2"},
 }
 #: The programs and modules by which a Procfile's command is known to need one of them.
 _PROGRAMS = {
@@ -141,9 +142,10 @@ def choose(server: str, *, has_web: bool) -> str:
     return server or (PROCFILE if has_web else GUNICORN)
 
 
-def requirements(server: str, *, worker_class: str = "", web_command: str = "") -> list[str]:
+def requirements(server: str, *, python: str, worker_class: str = "", web_command: str = "") -> list[str]:
     """What the server needs besides the app's own requirements.
 
+    :param python: the version of the virtualenv's interpreter.
     :param web_command: the Procfile's, when that is the server.
     """
     if server == PROCFILE:
@@ -152,7 +154,13 @@ def requirements(server: str, *, worker_class: str = "", web_command: str = "") 
             names += [need for name in _WORKER.findall(web_command) for need in _OF_WORKER[name]]
     else:
         names = [server, *(_OF_WORKER.get(worker_class, ()) if server == GUNICORN else ())]
-    return [_REQUIREMENTS[name] for name in dict.fromkeys(names)]
+    return [_requirement(name, python=python) for name in dict.fromkeys(names)]
+
+
+def _requirement(name: str, *, python: str) -> str:
+    """For a Python that is older than all of them, the oldest: the installer then says what it lacks."""
+    pins, minor = _REQUIREMENTS[name], python_version.numbers(python)[1]
+    return pins[max((first for first in pins if first <= minor), default=min(pins))]
 
 
 def flask_app(web_command: str, folder: Path, said: str) -> str:

@@ -76,7 +76,7 @@ class Packages:
         # The requirements are read by the build user, and uv may lay down files beside them.
         files.give(self.release.src, uid=build_user.pw_uid, gid=build_user.pw_gid)
         try:
-            self._install(venv)
+            self.install(venv)
             files.give(venv, uid=0, gid=grp.getgrnam(app.user).gr_gid)
             venv.chmod(0o750)
             packages = len(installation.distributions(venv))
@@ -106,7 +106,8 @@ class Packages:
             ],
         )
 
-    def _install(self, venv: Path) -> None:
+    def install(self, venv: Path) -> None:
+        """Install all that is needed into a folder, which becomes a virtualenv."""
         plan = self._plan(venv)
         words = [str(self.uv), "venv", "--quiet", "--allow-existing", f"--python={self.python.path}", str(venv)]
         self._run(installation.Step(words, "the virtualenv"), venv)
@@ -139,21 +140,31 @@ class Packages:
             return self._call(step, writable=[venv, self.needs.folder])
         except CommandError as error:
             why = "it took too long" if error.code is None else self._cause(error.output)
+            what = step.what
+            if self._is_ours(what):
+                what += ", which the platform adds since the app's requirements have no version of it,"
             raise PhaseError(
-                f"{step.what} cannot be installed: {why}",
-                advice=f"Nothing that serves was touched. {self._fix(step, error.output)}, and deploy again.",
+                f"{what} cannot be installed: {why}",
+                advice=f"Nothing that serves was touched. {self._fix(step.what, error.output)}, and deploy again.",
                 log=error.log,
                 log_title=error.log_title,
             ) from error
 
-    @staticmethod
-    def _fix(step: installation.Step, output: str) -> str:
+    def _is_ours(self, what: str) -> bool:
+        return set(what.split(", ")) <= set(self.platform)
+
+    def _fix(self, what: str, output: str) -> str:
+        """What to do when something cannot be installed."""
+        if self._is_ours(what):
+            folder = ", and its files into flask_app_wheelhouse" if self.wheelhouse else ""
+            own = f"the app's own requirements ({self.needs.file}), or to flask_app_extra_packages"
+            return f"Add a version of it that suits the app to {own}{folder}"
         if git_messages.is_login_refused(output):
             return (
                 "Of private git servers only that of flask_app_repository is told a login, that in its https address: "
                 "have the package come from there, or from a package index"
             )
-        if step.what.startswith("flask_app_"):
+        if what.startswith("flask_app_"):
             return "Correct the variable"
         return "Correct the file (or what it needs), commit"
 

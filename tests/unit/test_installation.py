@@ -15,7 +15,7 @@ import sys
 import threading
 import tomllib
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,14 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     installation,
     poetry_lock,
     uv_messages,
+    virtualenv,
 )
+from ansible_collections.baremetal.flask.plugins.module_utils.command import Builder, run
+from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
+from ansible_collections.baremetal.flask.plugins.module_utils.package_index import Index
+from ansible_collections.baremetal.flask.plugins.module_utils.pythons import Interpreter
+from ansible_collections.baremetal.flask.plugins.module_utils.settings import Settings
 
 #: What each of two indexes has; the build needs no other.
 VERSIONS = {"main": {"alpha": ["1.0", "2.0", "3.0b1"], "beta": ["1.0"]}, "more": {"alpha": ["1.0"], "gamma": ["1.0"]}}
@@ -60,12 +67,13 @@ def indexes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         thread.join()
 
 
-def _wheel(folder: Path, name: str, version: str) -> Path:
+def _wheel(folder: Path, name: str, version: str, needs: str = "") -> Path:
     path = folder / f"{name}-{version}-py3-none-any.whl"
     info = f"{name}-{version}.dist-info"
+    required = f"Requires-Dist: {needs}\n" if needs else ""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{name}.py", "")
-        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{required}")
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
     return path
@@ -120,6 +128,74 @@ def locked(folder: Path, uv: Uv, project: str) -> dict[str, str]:
     (folder / "pyproject.toml").write_text(project)
     uv("lock", "--quiet", cwd=folder)
     return {name: (folder / name).read_text() for name in ("pyproject.toml", "uv.lock")}
+
+
+# --- what the platform adds -------------------------------------------------------------------------------------------
+
+
+class _Builder(Builder):
+    """Runs the installer as whoever runs the tests, without the sandbox, which needs root."""
+
+    def run(self, argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str], **_options: object) -> str:
+        return run(argv, cwd=cwd, env={"UV_OFFLINE": "1", "UV_PYTHON_DOWNLOADS": "never", **env})
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Callable[..., virtualenv.Packages]:
+    """An app with these requirements and a folder of wheels, of which web-1.0 wants alpha 2."""
+    uv = Path(sys.executable).with_name("uv")
+    if not uv.is_file():
+        pytest.skip("uv is not on this machine")
+
+    def make(requirements: str, **settings: object) -> virtualenv.Packages:
+        app = App("shop", base=tmp_path)
+        release = app.release("e1ca3a1f00aa-1b2c3d4e")
+        wheels = release.src / "wheels"
+        wheels.mkdir(parents=True)
+        for name, version in [("alpha", "1.0"), ("alpha", "2.0"), ("web", "0.9")]:
+            _wheel(wheels, name, version)
+        _wheel(wheels, "web", "1.0", needs="alpha>=2")
+        (release.src / "requirements.txt").write_text(requirements)
+        needs = dependencies.find(release.src)
+        given = Settings.read({"wheelhouse": "wheels", **settings})
+        python = Interpreter(Path(sys.executable), "3.13.5 (x)")
+        builder = _Builder(app, memory_mb=512, timeout=60)
+        return virtualenv.Packages(release, needs, given, python, Index(), builder, uv, platform=["web==1.0"])
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("requirements", "settings", "version"),
+    [
+        ("alpha==2.0\n", {}, "1.0"),
+        ("web==0.9\nalpha==1.0\n", {}, "0.9"),
+        ("alpha==1.0\n", {"extra_packages": ["web<1"]}, "0.9"),
+    ],
+)
+def test_server_is_added_unless_the_app_or_the_inventory_pins_one(packages, tmp_path, requirements, settings, version):
+    packages(requirements, **settings).install(tmp_path / "venv")
+    found = {path.name for path in tmp_path.glob("venv/lib/*/site-packages/web-*.dist-info")}
+    assert found == {f"web-{version}.dist-info"}
+
+
+@pytest.mark.parametrize(("requirements", "settings"), [("alpha==1.0\n", {}), ("alpha\n", {"constraints": ["web<1"]})])
+def test_server_that_does_not_suit_the_app_is_told_as_the_platform_s(packages, tmp_path, requirements, settings):
+    with pytest.raises(PhaseError) as caught:
+        packages(requirements, **settings).install(tmp_path / "venv")
+    assert caught.value.message.startswith(
+        "web==1.0, which the platform adds since the app's requirements have no version of it, cannot be installed: "
+    )
+    assert "alpha" in caught.value.message or "web<1" in caught.value.message
+    assert "suits the app to the app's own requirements (requirements.txt), or to flask_app_extra_packages" in (
+        caught.value.advice
+    )
+
+
+def test_requirement_of_the_app_that_cannot_be_installed_is_the_app_s(packages, tmp_path):
+    with pytest.raises(PhaseError, match=r"^requirements.txt cannot be installed: .*nonesuch") as caught:
+        packages("nonesuch\n").install(tmp_path / "venv")
+    assert "Correct the file" in caught.value.advice
 
 
 # --- uv's own settings ------------------------------------------------------------------------------------------------

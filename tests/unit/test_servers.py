@@ -68,9 +68,26 @@ def test_procfile_without_web_is_refused():
     ],
 )
 def test_what_is_installed_where_the_app_lacks_it(server, options, names):
-    found = servers.requirements(server, **options)
+    found = servers.requirements(server, python="3.13.5", **options)
     assert [line.partition("==")[0] for line in found] == names
     assert all(line.partition("==")[2] for line in found), "pinned"
+
+
+@pytest.mark.parametrize(
+    ("python", "gunicorn", "uvicorn", "gevent", "waitress"),
+    [
+        ("3.7.17", "23.0.0", "0.33.0", "24.2.1", "3.0.0"),
+        ("3.8.20", "23.0.0", "0.33.0", "24.2.1", "3.0.0"),
+        ("3.9.25", "23.0.0", "0.39.0", "25.9.1", "3.0.2"),
+        ("3.10.1", "27.0.1", "0.54.0", "26.9.0", "3.0.2"),
+        ("3.15.0rc1", "27.0.1", "0.54.0", "26.9.0", "3.0.2"),
+    ],
+)
+def test_old_pythons_get_the_last_version_for_them(python, gunicorn, uvicorn, gevent, waitress):
+    with_gevent = servers.requirements("gunicorn", python=python, worker_class="gevent")
+    assert with_gevent[:2] == [f"gunicorn=={gunicorn}", f"gevent=={gevent}"]
+    assert servers.requirements("uvicorn", python=python) == [f"uvicorn=={uvicorn}"]
+    assert servers.requirements("waitress", python=python) == [f"waitress=={waitress}"]
 
 
 def test_worker_class_of_another_server_is_refused():
