@@ -145,7 +145,8 @@ def build(
                 release_commands=list(adopted.suggested.release_commands),
                 health_path=adopted.suggested.health_path,
             )
-            flask_app = entry_point or servers.flask_app(plan.web_command, folder, adopted.flask_app)
+            flask_app = wsgi.for_flask(entry_point, import_path)
+            flask_app = flask_app or servers.flask_app(plan.web_command, folder, adopted.flask_app)
             processes.write(built, built.runtime(release), plan, adopted.variables(flask_app))
             files.write(release.one_off, one_off.script(built.runtime(release)), mode=0o755)
             os.chown(release.path, 0, 0)

@@ -6,13 +6,20 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 _NAMES = ("app", "application")
 _FACTORIES = ("create_app", "make_app")
+#: A file for servers, whose ``application`` may be more than the app that Flask itself would take from it.
+_FOR_SERVERS = "wsgi.py"
+#: Classes whose instances are called app, too, and are none.
+_NO_APPS = ("Blueprint", "Celery", "Typer")
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
 _NOT_THE_APP = {"tests", "test", "docs", "migrations", "instance", "node_modules", "static", "templates", "examples"}
 
 
@@ -20,15 +27,15 @@ def find(folder: Path, flask_app: str = "") -> tuple[str, Path]:
     """The entry point of the app in ``folder``, and the folder that must be importable for it.
 
     What FLASK_APP names, else ``wsgi.py``, then ``app.py``, then the packages in the folder and in its ``src/``, then
-    ``application/app.py``; in each ``app`` or ``application``, one instance of ``Flask``, or a factory ``create_app()``
-    or ``make_app()``.
+    ``application/app.py``; in each ``app`` or ``application`` (in ``wsgi.py`` the other way round), one instance of
+    ``Flask``, or a factory ``create_app()`` or ``make_app()``.
 
     :param flask_app: the variable FLASK_APP; "" when nothing sets it.
     :raises PhaseError: naming what was looked for, when there is none or more than one.
     """
     if flask_app:
         return _named(folder, flask_app)
-    for name in ("wsgi.py", "app.py"):
+    for name in (_FOR_SERVERS, "app.py"):
         path = folder / name
         if path.is_file() and (found := _callable_in(path)):
             return f"{path.stem}:{found}", folder
@@ -68,6 +75,19 @@ def import_path(folder: Path, entry_point: str) -> Path:
     return there[0] if there else folder
 
 
+def for_flask(entry_point: str, import_path: Path) -> str:
+    """FLASK_APP, with which Flask's own command finds the app of an entry point.
+
+    It takes no function or wrapper that only a server can call. Of the module alone it takes the app behind that.
+    """
+    module, _colon, name = entry_point.partition(":")
+    there = _module(import_path, "", module) if name in _NAMES else None
+    if there is None:
+        return entry_point
+    offer = _offer(there[1])
+    return module if name in offer.callables or (name == "application" and "app" in offer.values) else entry_point
+
+
 def _module(folder: Path, parent: str, module: str) -> tuple[Path, Path] | None:
     """Where a module can be imported from, and its file."""
     for base in (folder / parent, folder / "src" / parent):
@@ -95,8 +115,7 @@ def _named(folder: Path, flask_app: str) -> tuple[str, Path]:
     module = module.removesuffix(".__init__")
     name = name.strip()
     if name.isidentifier():
-        factory = _functions(_tree(path)).get(name)
-        return f"{module}:{_call(name, factory, path) if factory else name}", base
+        return f"{module}:{_served(name, path)}", base
     if found := name or _callable_in(path):
         return f"{module}:{found}", base
     raise PhaseError(
@@ -104,10 +123,6 @@ def _named(folder: Path, flask_app: str) -> tuple[str, Path]:
         "or make_app() in it",
         advice="Name the app too, as in FLASK_APP=shop:create_app, or set flask_app_wsgi.",
     )
-
-
-def _functions(tree: ast.Module) -> dict[str, ast.arguments]:
-    return {node.name: node.args for node in _top_level(tree.body) if isinstance(node, ast.FunctionDef)}
 
 
 def _tree(path: Path) -> ast.Module:
@@ -121,48 +136,124 @@ def _tree(path: Path) -> ast.Module:
         ) from error
 
 
-def _callable_in(path: Path) -> str:
-    """What a module offers: a variable's name, a factory's call, or "" for neither."""
-    tree = _tree(path)
-    factories = _functions(tree)
-    values: set[str] = set()
-    instances: list[str] = []
-    for node in _top_level(tree.body):
-        if isinstance(node, ast.ImportFrom):
-            values |= {alias.asname or alias.name for alias in node.names if not _is_submodule(node, alias.name, path)}
+@dataclass
+class _Offer:
+    """What a module holds when it has been imported, as far as its text tells.
+
+    :param values: names that it imports or assigns.
+    :param instances: those of them to which it assigns a Flask().
+    :param functions: names of what it defines.
+    :param callables: those of them that a server can call: ``def application(environ, start_response)``.
+    """
+
+    values: set[str] = field(default_factory=set)
+    instances: set[str] = field(default_factory=set)
+    functions: set[str] = field(default_factory=set)
+    callables: set[str] = field(default_factory=set)
+
+    def add(self, other: _Offer) -> None:
+        self.values |= other.values
+        self.instances |= other.instances
+        self.functions |= other.functions
+        self.callables |= other.callables
+
+
+def _offer(path: Path, seen: frozenset[Path] = frozenset()) -> _Offer:
+    """
+    :param seen: modules on the way here, of which one may import all of another.
+    """
+    found = _Offer()
+    for node in _top_level(_tree(path).body):
+        if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+            if (there := _imported(node, path)) and there not in seen:
+                with contextlib.suppress(PhaseError):
+                    found.add(_offer(there, seen | {path, there}))
+        elif isinstance(node, ast.ImportFrom):
+            names = {alias.asname or alias.name for alias in node.names if not _is_submodule(node, alias.name, path)}
+            found.values |= names
         elif isinstance(node, (ast.Assign, ast.AnnAssign)) and not isinstance(node.value, (ast.Constant, type(None))):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            assigned = [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
-            values |= set(assigned)
-            if _is_flask(node.value):
-                instances += assigned
-    for name in _NAMES:
-        if name in values:
+            assigned = {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+            found.values |= set() if _is_a(node.value, _NO_APPS) else assigned
+            found.instances |= assigned if _is_a(node.value, ("Flask", "Quart")) else set()
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            found.functions.add(node.name)
+            found.callables |= {node.name} if node.name in _NAMES and _takes_requests(node) else set()
+    return found
+
+
+def _callable_in(path: Path) -> str:
+    """What a module offers: a variable's name, a factory's call, or "" for neither."""
+    found = _offer(path)
+    for name in reversed(_NAMES) if path.name == _FOR_SERVERS else _NAMES:
+        if name in found.values | found.callables:
             return name
-    if len(set(instances)) == 1:
-        return instances[0]
-    for name in _FACTORIES:
-        if name in factories:
-            return _call(name, factories[name], path)
-        if name in values:
-            return f"{name}()"
-    return ""
+    if len(found.instances) == 1:
+        return next(iter(found.instances))
+    factory = next((name for name in _FACTORIES if name in found.functions | found.values), "")
+    return _served(factory, path) if factory else ""
 
 
-def _call(name: str, arguments: ast.arguments, path: Path) -> str:
-    """The call of a factory.
+def _served(name: str, path: Path) -> str:
+    """What a server is given for a name of a module: itself, or its call when it is a factory.
 
-    :raises PhaseError: when it cannot be called without arguments.
+    :raises PhaseError: when that cannot be called without arguments.
     """
-    required = len(arguments.posonlyargs) + len(arguments.args) - len(arguments.defaults)
-    required += sum(default is None for default in arguments.kw_defaults)
+    found = _function(name, path)
+    if found is None:
+        return f"{name}()" if name in _FACTORIES else name
+    factory, path = found
+    if name in _NAMES and _takes_requests(factory):
+        return name
+    arguments = factory.args
+    required = _required(arguments) + sum(default is None for default in arguments.kw_defaults)
     if required == 0:
         return f"{name}()"
     module = path.parent.name if path.name == "__init__.py" else path.stem
     raise PhaseError(
-        f"the factory {module}.{name} needs {required} argument{'s' * (required > 1)}, and Flask calls it with none",
-        advice=f"Set flask_app_wsgi to the whole call, for example {module}:{name}('production').",
+        f"the factory {module}.{factory.name} needs {required} argument{'s' * (required > 1)}, and Flask calls it with "
+        "none",
+        advice=f"Set flask_app_wsgi to the whole call, for example {module}:{factory.name}('production').",
     )
+
+
+def _function(name: str, path: Path, seen: frozenset[Path] = frozenset()) -> tuple[_Function, Path] | None:
+    """The function behind a name of a module, and the file that defines it; None for anything else."""
+    found = None
+    for node in _top_level(_tree(path).body):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == name:
+            found = node, path
+        elif isinstance(node, ast.ImportFrom):
+            original = {alias.asname or alias.name: alias.name for alias in node.names}
+            wanted = name if "*" in original else original.get(name)
+            if wanted and (there := _imported(node, path)) and there not in seen:
+                with contextlib.suppress(PhaseError):
+                    found = _function(wanted, there, seen | {path, there}) or found
+    return found
+
+
+def _imported(node: ast.ImportFrom, path: Path) -> Path | None:
+    """The file of the module that a line ``from … import …`` names, where it is one of the repository."""
+    folder = path.parent
+    if node.level:
+        folders = [folder.joinpath(*[".."] * (node.level - 1))]
+    else:
+        while (folder / "__init__.py").is_file():
+            folder = folder.parent
+        folders = [folder, folder / "src"]
+    place = "/".join((node.module or ".").split("."))
+    files = (each / name for each in folders for name in (f"{place}/__init__.py", f"{place}.py"))
+    return next((file for file in files if file.is_file()), None)
+
+
+def _takes_requests(function: _Function) -> bool:
+    """Whether it has the parameters of WSGI, or of ASGI."""
+    return _required(function.args) == (3 if isinstance(function, ast.AsyncFunctionDef) else 2)
+
+
+def _required(arguments: ast.arguments) -> int:
+    """How many positional arguments it must be given."""
+    return len(arguments.posonlyargs) + len(arguments.args) - len(arguments.defaults)
 
 
 def _is_submodule(node: ast.ImportFrom, name: str, path: Path) -> bool:
@@ -194,10 +285,11 @@ def _is_main_guard(node: ast.stmt) -> bool:
     return isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
 
 
-def _is_flask(value: ast.expr | None) -> bool:
+def _is_a(value: ast.expr | None, classes: Collection[str]) -> bool:
+    """Whether it makes an instance of one of these classes."""
     if not isinstance(value, ast.Call):
         return False
     function = value.func
-    return (isinstance(function, ast.Name) and function.id in ("Flask", "Quart")) or (
-        isinstance(function, ast.Attribute) and function.attr in ("Flask", "Quart")
+    return (isinstance(function, ast.Name) and function.id in classes) or (
+        isinstance(function, ast.Attribute) and function.attr in classes
     )

@@ -24,6 +24,9 @@ ENTRY_POINT = re.compile(
 APP = "from flask import Flask\napp = Flask(__name__)\n"
 FACTORY = "from flask import Flask\ndef create_app(test_config=None):\n    return Flask(__name__)\n"
 
+#: What only a server can call.
+WRAPPER = "def application(environ, start_response):\n    return flask_app(environ, start_response)\n"
+
 SHAPES = {
     "minimal": ({"app.py": APP}, "app:app"),
     "application": ({"app.py": APP.replace("app =", "application =")}, "app:application"),
@@ -90,6 +93,41 @@ SHAPES = {
         "wsgi:app",
     ),
     "wsgi.py imports a module": ({"wsgi.py": "import app\napplication = app.app\n", "app.py": APP}, "wsgi:application"),
+    "wsgi.py wraps a package's": (
+        {"wsgi.py": f"from shop import app as flask_app\n{WRAPPER}", "shop/__init__.py": APP + "flask_app = app\n"},
+        "wsgi:application",
+    ),
+    "wsgi.py wraps what is called app": (
+        {"wsgi.py": "from shop import app\nflask_app = app\n" + WRAPPER, "shop/__init__.py": APP},
+        "wsgi:application",
+    ),
+    "wsgi.py makes more of app": (
+        {"wsgi.py": "from shop import app\napplication = lambda *given: app(*given)\n", "shop/__init__.py": APP},
+        "wsgi:application",
+    ),
+    "wsgi.py takes all of a package": ({"wsgi.py": "from shop import *\n", "shop/__init__.py": APP}, "wsgi:app"),
+    "wsgi.py takes all of a package's module": (
+        {
+            "wsgi.py": "from shop.web import *\n",
+            "shop/__init__.py": "",
+            "shop/web.py": "from .app import *\n",
+            "shop/app.py": FACTORY,
+        },
+        "wsgi:create_app()",
+    ),
+    "modules that take all of one another": (
+        {"wsgi.py": "from app import *\n", "app.py": "from wsgi import *\n" + APP},
+        "wsgi:app",
+    ),
+    "app is a blueprint": (
+        {"app.py": "from flask import Blueprint, Flask\napp = Blueprint('x', __name__)\nserver = Flask(__name__)\n"},
+        "app:server",
+    ),
+    "app is a blueprint of a factory": (
+        {"app.py": FACTORY + "import flask\napp = flask.Blueprint('x', __name__)\n"},
+        "app:create_app()",
+    ),
+    "function that is no app": ({"app.py": "def app():\n    pass\n" + FACTORY}, "app:create_app()"),
     "decorated app": ({"app.py": APP + "app = type('Proxy', (), {'__call__': lambda *a: []})()\n"}, "app:app"),
 }
 
@@ -110,7 +148,14 @@ def test_entry_point_is_found(tmp_path, files, entry_point):
 
 
 #: Stands for Flask: what is imported and called is the app's own code.
-FLASK = "class Flask:\n    def __init__(self, name): pass\n    def __call__(self, environ, start): return []\n"
+FLASK = """
+class Flask:
+    def __init__(self, name): pass
+    def __call__(self, environ, start): return []
+
+class Blueprint:
+    def __init__(self, name, module): pass
+"""
 #: Loads an entry point as a WSGI server does, and fails unless the result can be called. One process for all: fast.
 LOAD = """
 import importlib, os, sys
@@ -174,6 +219,11 @@ def test_folder_to_import_from_for_an_entry_point_that_is_given(tmp_path, entry_
 @pytest.mark.parametrize(
     ("files", "message", "advice"),
     [
+        (
+            {"shop/__init__.py": "from .f import make as create_app\n", "shop/f.py": "def make(config): pass\n"},
+            "the factory f.make needs 1 argument, ",
+            "flask_app_wsgi",
+        ),
         ({}, r"no Flask app was found: .*\(there are none\)", "flask_app_subdirectory"),
         ({"main.py": APP}, "no Flask app was found", "flask_app_wsgi"),
         ({"shop/__init__.py": "", "app.py": "import shop\n"}, r"the packages \(shop\)", "flask_app_wsgi"),
@@ -235,6 +285,12 @@ def test_entry_point_pattern_refuses(bad):
         ("hello:make('x')", "hello:make('x')", "."),
         ("backend/hello", "hello:app", "backend"),
         ("inner", "inner:app", "src"),
+        ("taken:create_app", "taken:create_app()", "."),
+        ("taken:build", "taken:build()", "."),
+        ("taken:server", "taken:server", "."),
+        ("taken:make_app", "taken:make_app()", "."),
+        ("all:make", "all:make()", "."),
+        ("all:serve", "all:serve", "."),
     ],
 )
 def test_flask_app_says_where_the_app_is(tmp_path, flask_app, expected, parent):
@@ -244,6 +300,8 @@ def test_flask_app_says_where_the_app_is(tmp_path, flask_app, expected, parent):
         "shop/web.py": "app = object()\n",
         "hello.py": "server = Flask(__name__)\ndef make(name='y'):\n    return server\n",
         "backend/hello.py": "app = Flask(__name__)\n",
+        "taken.py": "from shop import create_app\nfrom hello import make as build, server\nfrom away import make_app\n",
+        "all.py": "from hello import *\nfrom away import serve\n",
         "src/inner.py": "app = Flask(__name__)\n",
     }.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -265,6 +323,22 @@ def test_flask_app_that_names_nothing_is_refused(tmp_path, flask_app, told):
     (tmp_path / "app/empty.py").write_text("x = 1\n")
     with pytest.raises(PhaseError, match=told):
         wsgi.find(tmp_path / "app", flask_app)
+
+
+@pytest.mark.parametrize(
+    ("module", "entry_point", "expected"),
+    [
+        (APP, "wsgi:app", "wsgi:app"),
+        (FACTORY, "wsgi:create_app('x')", "wsgi:create_app('x')"),
+        ("from shop import app\n" + WRAPPER, "wsgi:application", "wsgi"),
+        ("from shop import app\napplication = Wrapper(app)\n", "wsgi:application", "wsgi"),
+        ("application = Flask(__name__)\n", "wsgi:application", "wsgi:application"),
+        (APP, "elsewhere:application", "elsewhere:application"),
+        (APP, "", ""),
+    ],
+)
+def test_flask_s_own_command_gets_the_app_that_is_behind_it(tmp_path, module, entry_point, expected):
+    assert wsgi.for_flask(entry_point, lay(tmp_path, {"wsgi.py": module})) == expected
 
 
 @pytest.mark.parametrize(
