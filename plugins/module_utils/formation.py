@@ -19,12 +19,19 @@ from ansible_collections.baremetal.flask.plugins.module_utils.layout import PROC
 _DEFAULT = {procfile.WEB: 1}
 #: Of one process type on a host.
 MOST_INSTANCES = 999
-_SIZE = r"[1-9]\d*[KMGT]?|[1-9]\d?%|infinity"
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d{1,2})?)(?P<unit>[KMGT%]?)")
+_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+#: Less is no limit but a forgotten unit: no Python starts with it.
+_LEAST_BYTES = 1 << 20
 #: What an instance may take: the suboption of ``flask_app_process_limits``, systemd's setting, and its values.
 _LIMITS = {
-    "memory_max": ("MemoryMax", _SIZE, "bytes with K, M or G, as in 512M, or a percentage of the host's"),
-    "cpu_quota": ("CPUQuota", r"[1-9]\d*%", "a percentage of one core, as in 50%"),
-    "tasks_max": ("TasksMax", r"[1-9]\d*|infinity", "a number of processes and threads"),
+    "memory_max": (
+        "MemoryMax",
+        lambda value: value == "infinity" or _bytes(value, whole=100 * _LEAST_BYTES) >= _LEAST_BYTES,
+        "1M or more as in 512M or 1.5G (without a letter: bytes), 1% to 100% of the host's memory, or infinity",
+    ),
+    "cpu_quota": ("CPUQuota", re.compile(r"[1-9]\d*%").fullmatch, "a percentage of one core, as in 50%"),
+    "tasks_max": ("TasksMax", re.compile(r"[1-9]\d*|infinity").fullmatch, "a number of processes and threads"),
 }
 _JOB_OPTIONS = {"command", "calendar", "timeout_seconds", "overlap", "hosts"}
 
@@ -116,11 +123,33 @@ def limits(given: Mapping[str, Mapping[str, Any]], *, known: Collection[str]) ->
         for name, value in options.items():
             if name not in _LIMITS:
                 raise PhaseError(f"{where}.{name} is unknown", advice=f"There are: {', '.join(_LIMITS)}.")
-            setting, pattern, expected = _LIMITS[name]
-            if not re.fullmatch(pattern, str(value)):
+            setting, fits, expected = _LIMITS[name]
+            if not fits(str(value)):
                 raise PhaseError(f"{where}.{name} is '{value}', must be {expected}")
             found.setdefault(kind, {})[setting] = str(value)
     return found
+
+
+def memory_mb(limit: str, *, host_mb: int) -> int:
+    """What an instance may take of the memory of its host.
+
+    :param limit: systemd's MemoryMax; "" for none.
+    """
+    return host_mb if limit in ("", "infinity") else min(host_mb, _bytes(limit, whole=host_mb << 20) >> 20)
+
+
+def _bytes(size: str, *, whole: int) -> int:
+    """How many bytes a size is; 0 for what is none.
+
+    :param whole: what 100% are.
+    """
+    found = _SIZE.fullmatch(size)
+    if not found:
+        return 0
+    number = float(found["number"])
+    if found["unit"] == "%":
+        return int(number * whole / 100) if number <= 100 else 0
+    return int(number * _BYTES[found["unit"]])
 
 
 def read_jobs(given: Mapping[str, Any], *, first_host: bool) -> list[Job]:

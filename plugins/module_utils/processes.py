@@ -131,7 +131,8 @@ def write(built: Manifest, runtime: Runtime, plan: Plan, env: Mapping[str, str])
     if "PYTHONPATH" in env:
         # The variables of a release win over its unit, which must not hide the app's own package.
         env = {**env, "PYTHONPATH": ":".join([*map(str, runtime.import_paths), env["PYTHONPATH"]])}
-    workers = web_concurrency(cores=os.cpu_count() or 1, memory_mb=_memory_mb())
+    memory_mb = formation.memory_mb(plan.limits.get(WEB, {}).get("MemoryMax", ""), host_mb=_memory_mb())
+    workers = web_concurrency(cores=os.cpu_count() or 1, memory_mb=memory_mb)
     env = {"WEB_CONCURRENCY": str(workers), **env}
     files.write(release.env, envfile.render(env), mode=0o600)
     release.bin.mkdir()

@@ -89,12 +89,43 @@ def test_limits_in_systemd_s_words():
 
 
 @pytest.mark.parametrize(
+    ("limit", "megabytes"),
+    [
+        *[("512M", 512), ("1.5G", 1536), ("2T", 8000), ("2048K", 2), ("1M", 1), ("536870912", 512)],
+        *[("50%", 4000), ("100%", 8000), ("infinity", 8000)],
+    ],
+)
+def test_memory_limit_is_taken_as_systemd_takes_it(limit, megabytes):
+    """And what it leaves to the workers, on a host with 8000 MB."""
+    assert formation.limits({"web": {"memory_max": limit}}, known=COMMANDS) == {"web": {"MemoryMax": limit}}
+    assert formation.memory_mb(limit, host_mb=8000) == megabytes
+
+
+@pytest.mark.parametrize(
     ("given", "told"),
     [
         ({"other": {}}, "flask_app_process_limits names 'other'"),
         ({"web": 5}, "flask_app_process_limits.web is no dictionary"),
         ({"web": {"memory": "5M"}}, "flask_app_process_limits.web.memory is unknown"),
-        ({"web": {"memory_max": "5 MB"}}, "flask_app_process_limits.web.memory_max is '5 MB', must be bytes"),
+        (
+            {"web": {"memory_max": "5 MB"}},
+            "flask_app_process_limits.web.memory_max is '5 MB', must be 1M or more as in",
+        ),
+        (
+            {"web": {"memory_max": "512MB"}},
+            "flask_app_process_limits.web.memory_max is '512MB', must be 1M or more as in",
+        ),
+        ({"web": {"memory_max": 1}}, "flask_app_process_limits.web.memory_max is '1', must be 1M or more as in"),
+        ({"web": {"memory_max": 512}}, "flask_app_process_limits.web.memory_max is '512', must be 1M or more as in"),
+        (
+            {"web": {"memory_max": "900K"}},
+            "flask_app_process_limits.web.memory_max is '900K', must be 1M or more as in",
+        ),
+        (
+            {"web": {"memory_max": "101%"}},
+            "flask_app_process_limits.web.memory_max is '101%', must be 1M or more as in",
+        ),
+        ({"web": {"memory_max": "0%"}}, "flask_app_process_limits.web.memory_max is '0%', must be 1M or more as in"),
         ({"web": {"cpu_quota": "50"}}, "flask_app_process_limits.web.cpu_quota is '50', must be a percentage"),
         ({"web": {"tasks_max": "1\nUser=root"}}, "flask_app_process_limits.web.tasks_max is"),
     ],

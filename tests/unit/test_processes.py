@@ -95,6 +95,14 @@ def test_every_process_knows_how_many_workers_fit_the_host(release):
     assert re.search(r'^WEB_CONCURRENCY="[1-9]\d*"$', write(release, plan(release))["env"], re.MULTILINE)
 
 
+def test_limit_of_the_web_process_decides_about_its_workers(release):
+    """Where it leaves less than the host has: each worker takes 256 MB."""
+    files = write(release, plan(release, process_limits={"web": {"memory_max": "300M"}}))
+    assert 'WEB_CONCURRENCY="1"\n' in files["env"]
+    assert 'os.environ.get("WEB_CONCURRENCY") or 1)' in files["gunicorn.conf.py"]
+    assert "MemoryMax=300M\n" in files[f"units/shop.web.1.{ID}.service"]
+
+
 def test_explicit_server_takes_the_place_of_the_web_command(release):
     made = plan(release, PROCFILE, server="waitress")
     files = write(release, made, entry_point="shop:create_app('x')")
