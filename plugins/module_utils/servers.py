@@ -252,7 +252,8 @@ def command(server: str, release: Release, entry_point: str) -> str:
             f"{shlex.quote(_importable(entry_point))}"
         )
     else:
-        # Only the app and nginx reach the socket, so whoever speaks there is the proxy.
+        # Only the app and nginx reach the socket, so whoever speaks there is the proxy. uvicorn knows no narrower word
+        # for somebody without an address.
         words = (
             f'uvicorn --uds {socket} --workers "$WEB_CONCURRENCY" --no-access-log --no-server-header '
             f"--forwarded-allow-ips='*' --timeout-graceful-shutdown 30 {shlex.quote(_importable(entry_point))}"

@@ -66,8 +66,9 @@ class Specification:
         every item of a list, or every key of a dictionary has to match), ``values`` (another one for the values of a
         dictionary), ``minimum``, ``maximum``, ``filled`` (it must
         not be empty), ``expected`` (the words for the user), ``when`` (values of other variables with which the rule
-        applies), ``environment`` (it holds environment variables; their values are never shown), ``url`` (it is the
-        URL of a service; it is never shown), and what :mod:`variable_relations` looks at.
+        applies), ``environment`` (it holds environment variables; their values are never shown), ``refused`` (values
+        that some of those must not have: by name a ``pattern``, and ``why``), ``url`` (it is the URL of a service; it
+        is never shown), and what :mod:`variable_relations` looks at.
     :param neighbours: names of the other roles beside it.
     """
 
@@ -305,6 +306,11 @@ def _check_rule(name: str, value: Any, rule: Mapping[str, Any]) -> list[Problem]
     if isinstance(value, Mapping) and rule.get("environment"):
         faults = (envfile.problem(str(key), item) for key, item in value.items())
         wrong += [Problem(name, f"is wrong: {fault}") for fault in faults if fault]
+        wrong += [
+            Problem(f"{name}.{key}", f"is refused: {refused['why']}")
+            for key, refused in rule.get("refused", {}).items()
+            if re.fullmatch(refused["pattern"], envfile.text(value.get(key)))
+        ]
     return wrong
 
 

@@ -151,6 +151,17 @@ def test_server_gets_its_socket_and_its_entry_point(tmp_path, server, entry_poin
         assert "3" in words
 
 
+@pytest.mark.parametrize("server", ["gunicorn", "uwsgi", "waitress", "uvicorn"])
+def test_everybody_is_trusted_only_on_a_socket_that_nobody_else_reaches(server):
+    """uvicorn has no name for who speaks on a unix socket but ``*``."""
+    words = shlex.split(servers.command(server, RELEASE, "shop:app"))
+    allowed = [word for word in words if "allow" in word]
+    assert allowed == (["--forwarded-allow-ips=*"] if server == "uvicorn" else [])
+    if allowed:
+        assert words[words.index("--uds") + 1] == str(RELEASE.socket)
+        assert not {"--host", "--port", "--fd"} & {word.partition("=")[0] for word in words}
+
+
 def test_module_that_calls_a_factory():
     assert servers.entry_module("shop:app") == ""
     made = servers.entry_module("shop.web:create_app('production')")
