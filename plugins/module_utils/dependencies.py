@@ -80,7 +80,6 @@ def find(
     :raises PhaseError: when none or several of the files that decide are there, or one cannot be read.
     """
     names = sorted(entry.name for entry in folder.iterdir())
-    refuse_virtualenv(folder)
     project = _pyproject(folder)
     chosen = file or _only_one(names, project)
     if not (folder / chosen).is_file():
@@ -105,20 +104,6 @@ def find(
         files = tuple(dict.fromkeys([*_metadata(folder, project), *_settings_files(folder, inside)]))
         return Dependencies(folder, chosen, files, builds or chosen == "setup.cfg", extras=tuple(extras))
     return _from_requirements(folder, project, file=chosen, extras=extras, checkout=inside)
-
-
-def refuse_virtualenv(folder: Path) -> None:
-    """
-    :raises PhaseError: when a virtualenv is committed, in the app's folder or as the folder itself.
-    """
-    for path in (folder, *sorted(folder.iterdir())):
-        marks = ("pyvenv.cfg", "bin/activate", "Scripts/activate", "Scripts/activate.bat")
-        if path.is_dir() and any((path / mark).is_file() for mark in marks):
-            name = path.name if path != folder else "pyvenv.cfg"
-            raise PhaseError(
-                f"a virtualenv is committed in the repository: {name}{'/' if path != folder else ''}",
-                advice=f"Remove it (git rm -r --cached {name}) and add it to .gitignore: the deploy builds its own.",
-            )
 
 
 def _only_one(names: Collection[str], project: Mapping) -> str:

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.baremetal.flask.plugins.module_utils import dependencies, installation, uv_messages
+from ansible_collections.baremetal.flask.plugins.module_utils import (
+    committed_virtualenv,
+    dependencies,
+    installation,
+    uv_messages,
+)
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 Project = Callable[..., Path]
@@ -119,9 +125,6 @@ def test_line_that_does_not_name_the_app(project, line):
             "several files say what to install: poetry.lock, Pipfile.lock",
             "one",
         ),
-        ({"requirements.txt": "", "env/pyvenv.cfg": ""}, "a virtualenv is committed in the repository: env/", "git rm"),
-        ({"requirements.txt": "", "v/bin/activate": ""}, "a virtualenv is committed in the repository: v/", "git rm"),
-        ({"requirements.txt": "", "pyvenv.cfg": ""}, "a virtualenv is committed in the repository: pyvenv.cfg", "git"),
         ({"pyproject.toml": "[project\n"}, "pyproject.toml cannot be read: ", "Correct"),
         ({"pyproject.toml": "name = '\xe9'".encode("latin-1")}, "pyproject.toml cannot be read: ", "Correct"),
         ({"uv.lock": "[[package\n", "pyproject.toml": PYPROJECT}, "uv.lock cannot be read: ", "Correct"),
@@ -143,6 +146,29 @@ def test_what_cannot_be_told_is_said_with_the_fix(project, files, message, advic
     with pytest.raises(PhaseError, match=message) as caught:
         dependencies.find(project(files))
     assert advice in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("pyvenv.cfg", "pyvenv.cfg"),
+        ("bin/activate", "bin/activate"),
+        ("env/pyvenv.cfg", "env/"),
+        ("v/bin/activate", "v/"),
+        ("v/Scripts/activate.bat", "v/"),
+        ("backend/venv/pyvenv.cfg", "backend/venv/"),
+        ("venv/lib/python3.9/site-packages/flask/app.py", "venv/"),
+        ("a/b/.venv/Lib/site-packages/flask/app.py", "a/b/.venv/"),
+    ],
+)
+def test_committed_virtualenv_is_refused_wherever_it_is(project, file, told):
+    with pytest.raises(PhaseError, match=f"a virtualenv is committed in the repository: {re.escape(told)}$") as caught:
+        committed_virtualenv.refuse(project({"app.py": "", file: ""}))
+    assert f"(git rm -r --cached {told.rstrip('/')})" in caught.value.advice
+
+
+def test_what_is_no_virtualenv_is_left_alone(project):
+    committed_virtualenv.refuse(project({"bin/activate.py": "", "shop/activate": "", "lib/site-packages.md": ""}))
 
 
 def test_includes_are_followed_relative_to_their_file_and_each_once(project):
