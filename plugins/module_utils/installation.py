@@ -83,7 +83,7 @@ class Installation:
 
     def _uv_lock(self) -> list[Step]:
         extras = [f"--extra={extra}" for extra in self.needs.extras]
-        locked = ["--locked", "--no-dev", *extras]
+        locked = ["--locked", "--no-default-groups", *extras]
         if not self.own_index:
             words = [str(self.uv), "sync", *locked, "--no-install-project", "--no-editable", "--compile-bytecode"]
             return [Step([*words, "--inexact"], "uv.lock", {**_OWN_SETTINGS, "UV_PROJECT_ENVIRONMENT": str(self.venv)})]

@@ -162,6 +162,13 @@ def test_settings_of_the_host_and_of_other_files_have_no_say(install, tmp_path):
     assert install(plain) == {"alpha-2.0"}, "pip does not read it"
 
 
+@pytest.mark.parametrize("own_index", [False, True])
+def test_no_group_of_a_lock_is_installed(install, indexes, uv, tmp_path, own_index):
+    groups = '[dependency-groups]\ndev = ["beta"]\nlint = ["beta"]\n[tool.uv]\ndefault-groups = ["dev", "lint"]\n'
+    index = f'[[tool.uv.index]]\nurl = "{indexes["main"]}"\ndefault = true\n'
+    assert install(locked(tmp_path / "developer", uv, PROJECT + groups + index), own_index=own_index) == {"alpha-2.0"}
+
+
 # --- a line that is wrong ---------------------------------------------------------------------------------------------
 
 
