@@ -129,6 +129,16 @@ def test_line_that_does_not_name_the_app(project, line):
         ({"pyproject.toml": "name = '\xe9'".encode("latin-1")}, "pyproject.toml cannot be read: ", "Correct"),
         ({"uv.lock": "[[package\n", "pyproject.toml": PYPROJECT}, "uv.lock cannot be read: ", "Correct"),
         (
+            {"requirements.txt": "flask\n-rbase.txt\n", "base.txt": ""},
+            "requirements.txt line 2 cannot be read by uv: -rbase.txt",
+            "with a space",
+        ),
+        (
+            {"requirements.txt": "-r more.txt\n", "more.txt": "\n\n-r \\\n base.txt\n", "base.txt": ""},
+            r"more.txt line 3 cannot be read by uv: -r \\",
+            "in one line",
+        ),
+        (
             {"requirements.txt": "flask\n-r more.txt\n\n -r base.txt", "more.txt": ""},
             r"base.txt is no file in the repository \(included in requirements.txt line 4\)",
             "Commit it",
@@ -169,6 +179,12 @@ def test_committed_virtualenv_is_refused_wherever_it_is(project, file, told):
 
 def test_what_is_no_virtualenv_is_left_alone(project):
     committed_virtualenv.refuse(project({"bin/activate.py": "", "shop/activate": "", "lib/site-packages.md": ""}))
+
+
+@pytest.mark.parametrize("line", ['-r "base 2.txt"', "--requirement='base 2.txt'  # all", "-c 'base 2.txt'"])
+def test_name_in_quotes_is_followed(project, line):
+    folder = project({"requirements.txt": f"{line}\n", "base 2.txt": "flask"})
+    assert dependencies.find(folder).files == (folder / "requirements.txt", folder / "base 2.txt")
 
 
 def test_includes_are_followed_relative_to_their_file_and_each_once(project):
@@ -334,18 +350,23 @@ def package(name: str, code: str, *needs: str) -> dict[str, str]:
     }
 
 
+def make_wheel(folder: Path, name: str) -> Path:
+    wheel = folder / f"{name}-1.0-py3-none-any.whl"
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(f"{name}.py", "")
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return wheel
+
+
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of wheels: alpha, beta and webby, each one module."""
     folder = tmp_path_factory.mktemp("wheels")
     for name in ("alpha", "beta", "webby"):
-        wheel = folder / f"{name}-1.0-py3-none-any.whl"
-        info = f"{name}-1.0.dist-info"
-        with zipfile.ZipFile(wheel, "w") as archive:
-            archive.writestr(f"{name}.py", "")
-            archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-            archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-            archive.writestr(f"{info}/RECORD", "")
+        make_wheel(folder, name)
     return folder
 
 
@@ -391,6 +412,13 @@ def test_requirements_with_includes_are_installed(project, install):
     folder = project({"requirements.txt": "-r more/base.txt\n-c pins.txt\nbeta\n", "more/base.txt": "alpha\n"})
     project({"pins.txt": "alpha==1.0\n"})
     assert install(folder) == {"alpha", "beta"}
+
+
+def test_folder_of_packages_is_found_beside_the_file_that_names_it(project, install, shelf):
+    wheel = make_wheel(shelf.parent, "delta").read_bytes()
+    files = package("shop", "", "alpha") | {"requirements/base.txt": '-f "../vendor"\n-e .\ndelta\n'}
+    folder = project({**files, "vendor/delta-1.0-py3-none-any.whl": wheel})
+    assert install(folder, file="requirements/base.txt") == {"alpha", "delta"}
 
 
 @pytest.mark.parametrize("line", [".", "-e ."])
