@@ -7,25 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils import (
+    packages_file,
     pipfile_lock,
     poetry_lock,
     python_version,
     requirements_files,
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
-
-#: What a requirements file was called on Fluxflex.
-_OTHER_NAME = "req.txt"
-#: Files that say what to install, of which an app has exactly one.
-_LOCK_FILES = ("requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock")
-#: What a project without any of them may have.
-_BARE = ("pyproject.toml", "setup.py", "setup.cfg")
 
 
 @dataclass(frozen=True)
@@ -51,12 +46,12 @@ class Dependencies:
 
     @property
     def is_requirements(self) -> bool:
-        return self.file not in (*_LOCK_FILES[1:], *_BARE)
+        return self.file not in (*packages_file.LOCK_FILES[1:], *packages_file.BARE)
 
     @property
     def has_settings(self) -> bool:
         """Whether uv's own settings in the repository, such as [tool.uv], say how to install."""
-        return self.file in ("uv.lock", *_BARE)
+        return self.file in ("uv.lock", *packages_file.BARE)
 
     def table(self) -> dict:
         """The content of the lock file."""
@@ -81,15 +76,10 @@ def find(
     """
     names = sorted(entry.name for entry in folder.iterdir())
     project = _pyproject(folder)
-    chosen = file or _only_one(names, project)
-    if not (folder / chosen).is_file():
-        raise PhaseError(
-            f"flask_app_packages_file: {file} is no file in the app's folder", advice=f"It holds: {', '.join(names)}."
-        )
     inside = (checkout or folder).resolve()
-    if not (folder / chosen).resolve().is_relative_to(inside):
-        raise PhaseError(f"{chosen} leads out of the repository", advice="Commit the file itself.")
-    if chosen in ("uv.lock", "poetry.lock", *_BARE) and python:
+    chosen = os.path.normpath(file) if file else packages_file.only_one(names, project)
+    packages_file.check(folder, chosen, folder / chosen, checkout=inside)
+    if chosen in ("uv.lock", "poetry.lock", *packages_file.BARE) and python:
         _check_python(project.get("project", {}).get("requires-python", ""), python, "pyproject.toml")
     builds = "build-system" in project or "setup.py" in names
     if chosen == "Pipfile.lock":
@@ -98,45 +88,12 @@ def find(
         return _from_poetry(folder, project, extras=extras, python=python)
     if chosen == "uv.lock":
         return _from_uv(folder, project, builds=builds, extras=extras, checkout=inside)
-    if chosen in _BARE:
+    if chosen in packages_file.BARE:
         if chosen == "pyproject.toml":
             _check_extras(project, extras)
         files = tuple(dict.fromkeys([*_metadata(folder, project), *_settings_files(folder, inside)]))
         return Dependencies(folder, chosen, files, builds or chosen == "setup.cfg", extras=tuple(extras))
     return _from_requirements(folder, project, file=chosen, extras=extras, checkout=inside)
-
-
-def _only_one(names: Collection[str], project: Mapping) -> str:
-    """
-    :raises PhaseError: when it is not clear which file decides.
-    """
-    locks = [name for name in _LOCK_FILES if name in names]
-    if len(locks) > 1:
-        raise PhaseError(
-            f"several files say what to install: {', '.join(locks)}",
-            advice=f"Keep one of them in the repository, or set flask_app_packages_file: {locks[0]}",
-        )
-    if locks:
-        return locks[0]
-    if "project" in project:
-        return "pyproject.toml"
-    for file, command in (("Pipfile", "pipenv lock"), ("pyproject.toml", "poetry lock")):
-        if file in names and (file == "Pipfile" or "poetry" in project.get("tool", {})):
-            raise PhaseError(
-                f"{file} has no lock file beside it, so it does not say which versions to install",
-                advice=f"Run {command}, commit {'Pipfile.lock' if file == 'Pipfile' else 'poetry.lock'}, "
-                "and deploy again.",
-            )
-    if bare := [name for name in _BARE[1:] if name in names]:
-        return bare[0]
-    if _OTHER_NAME in names:
-        return _OTHER_NAME
-    raise PhaseError(
-        "cannot tell what to install: no requirements.txt, uv.lock, poetry.lock, Pipfile.lock, setup.py or "
-        "pyproject.toml with a [project] table",
-        advice=f"The app's folder holds: {', '.join(names) or 'nothing'}. If the app is elsewhere, set "
-        "flask_app_subdirectory; if the file has another name, flask_app_packages_file.",
-    )
 
 
 def _from_requirements(

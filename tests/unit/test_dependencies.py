@@ -128,6 +128,7 @@ def test_line_that_does_not_name_the_app(project, line):
         ({"pyproject.toml": "[project\n"}, "pyproject.toml cannot be read: ", "Correct"),
         ({"pyproject.toml": "name = '\xe9'".encode("latin-1")}, "pyproject.toml cannot be read: ", "Correct"),
         ({"uv.lock": "[[package\n", "pyproject.toml": PYPROJECT}, "uv.lock cannot be read: ", "Correct"),
+        ({"requirements.txt/base.txt": "flask"}, "requirements.txt is a folder, and not a file", "Commit the file"),
         (
             {"requirements.txt": "flask\n-rbase.txt\n", "base.txt": ""},
             "requirements.txt line 2 cannot be read by uv: -rbase.txt",
@@ -155,6 +156,28 @@ def test_line_that_does_not_name_the_app(project, line):
 def test_what_cannot_be_told_is_said_with_the_fix(project, files, message, advice):
     with pytest.raises(PhaseError, match=message) as caught:
         dependencies.find(project(files))
+    assert advice in caught.value.advice
+
+
+def test_link_that_leads_nowhere_is_told(project):
+    folder = project({"app.py": ""})
+    (folder / "requirements.txt").symlink_to("requirements/production.txt")
+    with pytest.raises(PhaseError, match=r"^requirements\.txt is a link that leads nowhere"):
+        dependencies.find(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "message", "advice"),
+    [
+        ("sub/uv.lock", "sub/uv.lock does not stand in the app's folder", "flask_app_subdirectory"),
+        ("sub/pyproject.toml", "sub/pyproject.toml does not stand in the app's folder", "flask_app_subdirectory"),
+        ("Pipfile", "Pipfile does not say which versions", "Pipfile.lock"),
+    ],
+)
+def test_file_that_is_none_of_requirements_is_not_read_as_one(project, file, message, advice):
+    files = {"sub/uv.lock": UV_LOCK, "sub/pyproject.toml": PYPROJECT, "Pipfile": "[packages]\n"}
+    with pytest.raises(PhaseError, match=f"flask_app_packages_file: {message}") as caught:
+        dependencies.find(project(files), file=file)
     assert advice in caught.value.advice
 
 
