@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,11 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     packages_file,
     pipfile_lock,
     poetry_lock,
+    project_metadata,
     python_version,
     requirements_files,
+    trees,
+    uv_lock,
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
@@ -31,7 +34,7 @@ class Dependencies:
     :param file: the file in it that decides, relative to it.
     :param files: every file that decides the content of the virtualenv, ``file`` first, with the files it includes.
     :param is_package: the app itself is to be installed too (without its dependencies, beside the virtualenv).
-    :param local: files and folders of the repository that are installed into the virtualenv.
+    :param local: files and folders of the repository whose content decides that of the virtualenv, too.
     :param own: the file with the app's own dependencies, where ``file`` is a requirements file that names the app.
     :param extras: the app's extras that are wanted.
     """
@@ -77,22 +80,26 @@ def find(
     names = sorted(entry.name for entry in folder.iterdir())
     project = _pyproject(folder)
     inside = (checkout or folder).resolve()
+    lock = folder / "uv.lock"
     chosen = os.path.normpath(file) if file else packages_file.only_one(names, project)
-    packages_file.check(folder, chosen, folder / chosen, checkout=inside)
+    packages_file.check(folder, chosen, lock if chosen == "uv.lock" else folder / chosen, checkout=inside)
     if chosen in ("uv.lock", "poetry.lock", *packages_file.BARE) and python:
         _check_python(project.get("project", {}).get("requires-python", ""), python, "pyproject.toml")
     builds = "build-system" in project or "setup.py" in names
     if chosen == "Pipfile.lock":
-        return _from_pipfile(folder, extras=extras, python=python)
+        return _from_pipfile(folder, extras=extras, python=python, checkout=inside)
     if chosen == "poetry.lock":
-        return _from_poetry(folder, project, extras=extras, python=python)
+        return _from_poetry(folder, project, extras=extras, python=python, checkout=inside)
     if chosen == "uv.lock":
-        return _from_uv(folder, project, builds=builds, extras=extras, checkout=inside)
+        return _from_uv(folder, project, lock, builds=builds, extras=extras, checkout=inside)
     if chosen in packages_file.BARE:
         if chosen == "pyproject.toml":
             _check_extras(project, extras)
-        files = tuple(dict.fromkeys([*_metadata(folder, project), *_settings_files(folder, inside)]))
-        return Dependencies(folder, chosen, files, builds or chosen == "setup.cfg", extras=tuple(extras))
+        files = tuple(
+            dict.fromkeys([*project_metadata.files(folder, project), *project_metadata.settings_files(folder, inside)])
+        )
+        local = () if _stands_alone(folder, inside) else (inside,)
+        return Dependencies(folder, chosen, files, builds or chosen == "setup.cfg", local, extras=tuple(extras))
     return _from_requirements(folder, project, file=chosen, extras=extras, checkout=inside)
 
 
@@ -104,7 +111,7 @@ def _from_requirements(
     named: tuple[str, ...] = ()
     is_package = False
     for path in files:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in requirements_files.read(path).splitlines():
             place, in_line = requirements_files.place(line, folder)
             if place == folder and path != files[0]:
                 raise PhaseError(
@@ -115,33 +122,41 @@ def _from_requirements(
                 is_package, named = True, in_line
             elif place:
                 local.append(place)
+        local += requirements_files.offers(path, folder)
+    decisive = _decisive(local, checkout)
     if not is_package:
         if extras:
             raise _no_extras(file)
-        return Dependencies(folder, file, files, False, tuple(local))
-    decides = _metadata(folder, project)
+        return Dependencies(folder, file, files, False, decisive)
+    decides = project_metadata.files(folder, project)
     own = next((path for path in decides if path.name != "pyproject.toml" or "project" in project), None)
     all_extras = tuple(dict.fromkeys([*named, *extras]))
-    return Dependencies(folder, file, (*files, *decides), True, tuple(local), own, all_extras)
+    decisive = decisive if _stands_alone(folder, checkout) else (checkout,)
+    return Dependencies(folder, file, (*files, *decides), True, decisive, own, all_extras)
 
 
-def _from_uv(folder: Path, project: Mapping, *, builds: bool, extras: Sequence[str], checkout: Path) -> Dependencies:
-    lock = _toml(folder / "uv.lock")
+def _from_uv(
+    folder: Path, project: Mapping, path: Path, *, builds: bool, extras: Sequence[str], checkout: Path
+) -> Dependencies:
+    lock = _toml(path)
     if not project:
         raise PhaseError("uv.lock has no pyproject.toml beside it", advice="Commit it too, and deploy again.")
     _check_extras(project, extras)
-    local = tuple(sorted(folder / path for path in _places_in_lock(lock) if path != "."))
-    files = dict.fromkeys([folder / "uv.lock", *_metadata(folder, project), *_settings_files(folder, checkout)])
+    places = [path.parent / place for place in uv_lock.places(lock, _inside(folder, path.parent))]
+    files = dict.fromkeys(
+        [path, *project_metadata.files(folder, project), *project_metadata.settings_files(folder, checkout)]
+    )
+    local = _decisive(places, checkout, locked=True)
     return Dependencies(folder, "uv.lock", tuple(files), builds, local, extras=tuple(extras))
 
 
-def _from_poetry(folder: Path, project: Mapping, *, extras: Sequence[str], python: str) -> Dependencies:
+def _from_poetry(folder: Path, project: Mapping, *, extras: Sequence[str], python: str, checkout: Path) -> Dependencies:
     lock = _toml(folder / "poetry.lock")
     poetry_lock.check(lock, project)
     if python:
         _check_python(str(lock["metadata"].get("python-versions", "*")), python, "poetry.lock")
     poetry_lock.choose(lock, project, python=python or "3.11", extras=extras)
-    local = tuple(sorted(folder / path for path in poetry_lock.places(lock)))
+    local = _decisive([folder / path for path in poetry_lock.places(lock)], checkout, locked=True)
     return Dependencies(
         folder,
         "poetry.lock",
@@ -152,7 +167,7 @@ def _from_poetry(folder: Path, project: Mapping, *, extras: Sequence[str], pytho
     )
 
 
-def _from_pipfile(folder: Path, *, extras: Sequence[str], python: str) -> Dependencies:
+def _from_pipfile(folder: Path, *, extras: Sequence[str], python: str, checkout: Path) -> Dependencies:
     if extras:
         raise _no_extras("Pipfile.lock")
     lock = _json(folder / "Pipfile.lock")
@@ -164,7 +179,7 @@ def _from_pipfile(folder: Path, *, extras: Sequence[str], python: str) -> Depend
     if python and (required := pipfile_lock.python(lock)):
         _check_python(f"=={required}.*", python, "Pipfile.lock")
     places = [pipfile_lock.place(entry) for entry in lock["default"].values()]
-    local = tuple(sorted(folder / path for path in places if path and path not in (".", "./")))
+    local = _decisive([folder / path for path in places if path not in ("", ".", "./")], checkout, locked=True)
     return Dependencies(folder, "Pipfile.lock", tuple(files), any(path in (".", "./") for path in places), local)
 
 
@@ -195,28 +210,30 @@ def _no_extras(file: str) -> PhaseError:
     )
 
 
-def _places_in_lock(lock: Mapping) -> Iterator[str]:
-    """What uv.lock takes from the repository itself, the app among it."""
-    for package in lock.get("package", []):
-        for kind in ("editable", "directory", "virtual", "path"):
-            if kind in package.get("source", {}):
-                yield package["source"][kind]
+def _decisive(places: Iterable[Path], checkout: Path, *, locked: bool = False) -> tuple[Path, ...]:
+    """What of the repository decides what is installed from places in it: they alone, or all of it when one leads
+    further, or is none that is understood here.
+
+    :param locked: a lock says what they depend on.
+    """
+    chosen = tuple(sorted(set(places)))
+    alone = (
+        each.exists() and trees.keeps_inside(each) and (locked or _stands_alone(each, checkout)) for each in chosen
+    )
+    return chosen if all(alone) else (checkout,)
 
 
-def _metadata(folder: Path, project: Mapping) -> tuple[Path, ...]:
-    """The files that say what the app itself depends on, the one to ask first."""
-    table = project.get("project", {})
-    files = [folder / "pyproject.toml"] if project else []
-    if not table or "dependencies" in table.get("dynamic", []):
-        files += [folder / name for name in ("setup.py", "setup.cfg")]
-        files += [folder / name for name in requirements_files.texts(project.get("tool", {}))]
-    return tuple(dict.fromkeys(path for path in files if path.is_file()))
+def _stands_alone(folder: Path, checkout: Path) -> bool:
+    """Whether it is known from its own files what is installed for a project in the repository."""
+    if not any((folder / name).is_file() for name in packages_file.BARE):
+        return True
+    tables = [(path, _toml(path)) for path in project_metadata.settings_files(folder, checkout)]
+    takes = any(project_metadata.takes_places(path, table) for path, table in tables)
+    return not takes and project_metadata.are_all(folder, _pyproject(folder))
 
 
-def _settings_files(folder: Path, checkout: Path) -> tuple[Path, ...]:
-    """The files in which uv looks for its settings, from the app's folder up to that of the repository."""
-    folders = [folder, *(parent for parent in folder.parents if parent.resolve().is_relative_to(checkout))]
-    return tuple(path for each in folders for name in ("uv.toml", "pyproject.toml") if (path := each / name).is_file())
+def _inside(folder: Path, parent: Path) -> str:
+    return str(folder.relative_to(parent))
 
 
 def _pyproject(folder: Path) -> dict:
@@ -249,38 +266,9 @@ def key(dependencies: Dependencies, *, python: str, uv: str, architecture: str, 
     for path in dependencies.files:
         content: object = path.read_text(encoding="utf-8", errors="replace")
         if path.name == "pyproject.toml":
-            content = _deciding(_pyproject(path.parent))
+            content = project_metadata.deciding(_pyproject(path.parent))
         elif path.name == "uv.lock":
-            content = _without_own_version(_toml(path))
+            content = uv_lock.without_version(_toml(path), _inside(dependencies.folder, path.parent))
         parts += [path.name, content]
-    parts += [tree(place) for place in dependencies.local]
+    parts += [trees.content(place) for place in dependencies.local]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:20]
-
-
-def tree(place: Path) -> list[tuple[str, str]]:
-    """The content of a file or folder, by the names of its files."""
-    paths = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
-    return [(str(path.relative_to(place)), hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths]
-
-
-def _without_own_version(lock: Mapping) -> Mapping:
-    """uv.lock without the version of the app itself, which decides nothing."""
-    packages = []
-    for package in lock.get("package", []):
-        is_app = "." in _places_in_lock({"package": [package]})
-        packages.append({name: value for name, value in package.items() if not (is_app and name == "version")})
-    return {**lock, "package": packages}
-
-
-def _deciding(project: Mapping) -> Mapping:
-    """The parts of pyproject.toml that decide what is installed; a new version number of the app is none of them."""
-    table = project.get("project", {})
-    if "dependencies" in table.get("dynamic", []):
-        return project
-    names = ("dependencies", "optional-dependencies", "requires-python")
-    return {
-        "project": {name: table[name] for name in names if name in table},
-        "build-system": project.get("build-system"),
-        "uv": project.get("tool", {}).get("uv"),
-        "groups": project.get("dependency-groups"),
-    }

@@ -21,6 +21,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     git_messages,
     installation,
     package_index,
+    trees,
     uv_messages,
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.command import Builder, CommandError, run
@@ -102,7 +103,7 @@ class Packages:
                 list(self.platform),
                 [settings.apt_packages, settings.extra_packages, settings.constraints],
                 self.index.identity(),
-                dependencies.tree(self.wheelhouse) if self.wheelhouse else [],
+                trees.content(self.wheelhouse) if self.wheelhouse else [],
             ],
         )
 

@@ -78,6 +78,7 @@ def project(tmp_path: Path) -> Project:
         ({"requirements.txt": "flask", "pyproject.toml": "[tool.ruff]"}, "requirements.txt", False),
         ({"requirements.txt": "flask", "setup.py": ""}, "requirements.txt", False),
         ({"requirements.txt": "flask\n-e .", "setup.py": ""}, "requirements.txt", True),
+        ({"requirements.txt": "\ufeff-e .", "setup.py": ""}, "requirements.txt", True),
         ({"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT}, "uv.lock", False),
         ({"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT + BUILDS}, "uv.lock", True),
         ({"pyproject.toml": PYPROJECT}, "pyproject.toml", False),
@@ -90,7 +91,8 @@ def test_file_that_is_there_decides(project, files, decides, is_package):
 
 
 @pytest.mark.parametrize(
-    "line", [".", "./", "-e .", "-e ./", "--editable .", "--editable=.", " -e .  # the app", "shop @ file:."]
+    "line",
+    [".", "./", "-e .", "-e ./", "--editable .", "--editable=.", " -e .  # the app", "shop @ file:."],
 )
 def test_line_that_names_the_app(project, line):
     assert dependencies.find(project({"requirements.txt": f"flask\n{line}\n", "setup.py": ""})).is_package
@@ -240,7 +242,35 @@ dynamic = ["dependencies"]
 [tool.setuptools.dynamic]
 dependencies = {file = ["needs.in"]}
 """
-LOCAL_LOCK = UV_LOCK + '[[package]]\nname = "tax"\nversion = "1"\nsource = { directory = "libs/tax" }\n'
+LOCAL_LOCK = UV_LOCK.replace('{ editable = "." }', '{ editable = "." }\ndependencies = [{ name = "tax" }]')
+LOCAL_LOCK += '[[package]]\nname = "tax"\nversion = "1"\nsource = { directory = "libs/tax" }\n'
+SHELF_LOCK = LOCAL_LOCK.replace("directory", "registry").replace("libs/tax", "vendor")
+BY_PATH = PYPROJECT + '[tool.uv.sources]\ntax = { path = "libs/tax" }\n'
+LIBRARY = '[project]\nname = "tax"\nversion = "1"\n'
+READS = "from setuptools import setup\nsetup(name='shop', install_requires=open('needs.txt').read().split())\n"
+NAMES = "from setuptools import setup\nsetup(install_requires=['flask'], long_description=open('more').read())\n"
+REFERS = "[options]\ninstall_requires = file: needs.txt\n"
+EXTRAS = PYPROJECT.partition("[project.opt")[0] + 'dynamic = ["optional-dependencies"]\n'
+EXTRAS_IN_FILE = EXTRAS + '[tool.setuptools.dynamic]\noptional-dependencies = {web = {file = ["needs.txt"]}}\n'
+HATCH = EXTRAS.replace("optional-d", "d").replace('dependencies = ["flask"]\n', "")
+HATCH += '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+NEEDS = ({"needs.txt": "flask"}, {"needs.txt": "quart"})
+
+
+def reading(files: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """A change of a file that something in ``files`` reads."""
+    return files | NEEDS[0], NEEDS[1]
+
+
+def using(files: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """A change of a library that something in ``files`` installs."""
+    library = {"libs/tax/tax.py": "rate = 7", "libs/tax/pyproject.toml": LIBRARY}
+    return library | files, {"libs/tax/tax.py": "rate = 9"}
+
+
+def offering(files: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """A new version in a folder that ``files`` has packages taken from."""
+    return files | {"vendor/tax-1.0-py3-none-any.whl": "1"}, {"vendor/tax-2.0-py3-none-any.whl": "2"}
 
 
 @pytest.mark.parametrize(
@@ -274,6 +304,56 @@ LOCAL_LOCK = UV_LOCK + '[[package]]\nname = "tax"\nversion = "1"\nsource = { dir
             {"pyproject.toml": PYPROJECT + "[dependency-groups]\nx = []"},
         ),
         ({"uv.lock": LOCAL_LOCK, "pyproject.toml": PYPROJECT, "libs/tax/tax.py": "1"}, {"libs/tax/tax.py": "2"}),
+        using({"pyproject.toml": BY_PATH}),
+        using({"pyproject.toml": PYPROJECT.replace('"flask"', '"tax @ file:./libs/tax"')}),
+        using({"pyproject.toml": BY_PATH.replace('path = "libs/tax"', "workspace = true")}),
+        using({"pyproject.toml": BY_PATH, "requirements.txt": "."}),
+        using({"requirements.txt": "file:///${PROJECT_ROOT}/libs/tax"}),
+        using({"requirements.txt": "${SOMEWHERE}/libs/tax"}),
+        using({"requirements.txt": "file://localhost/${PWD}/libs/tax"}),
+        using({"requirements.txt": "\ufeff-e ./libs/tax"}),
+        using({"requirements.txt": "\ufeff-r base.txt", "base.txt": "-e ./libs/tax"}),
+        using(
+            {"requirements.txt": "./my libs/vat", "my libs/vat/pyproject.toml": BY_PATH.replace("libs", "../../libs")}
+        ),
+        ({"requirements.txt": "./my libs/tax", "my libs/tax/setup.py": "1"}, {"my libs/tax/setup.py": "2"}),
+        ({"requirements.txt": "./my libs/tax # ours", "my libs/tax/setup.py": "1"}, {"my libs/tax/setup.py": "2"}),
+        ({"requirements.txt": "tax @ file:my%20libs/tax", "my libs/tax/setup.py": "1"}, {"my libs/tax/setup.py": "2"}),
+        ({"requirements.txt": "-e tax", "tax/setup.py": "1"}, {"tax/setup.py": "2"}),
+        ({"requirements.txt": "-e file:tax", "tax/setup.py": "1"}, {"tax/setup.py": "2"}),
+        ({"requirements.txt": "\ufeff-r base.txt", "base.txt": "flask==3.0"}, {"base.txt": "flask==3.1"}),
+        ({"requirements.txt": "-r base 2.txt", "base 2.txt": "flask==3.0"}, {"base 2.txt": "flask==3.1"}),
+        ({"requirements.txt": "tax @ tax", "tax/setup.py": "1"}, {"tax/setup.py": "2"}),
+        (
+            {"requirements.txt": "tax-1.0-py3-none-any.whl", "tax-1.0-py3-none-any.whl": "1"},
+            {"tax-1.0-py3-none-any.whl": "2"},
+        ),
+        using({"requirements.txt": "./libs/vat", "libs/vat/pyproject.toml": BY_PATH.replace("libs/tax", "../tax")}),
+        using(
+            {"requirements.txt": "./libs/vat", "libs/vat/pyproject.toml": PYPROJECT.replace("flask", "t @ file:../tax")}
+        ),
+        reading({"setup.py": READS}),
+        reading({"setup.py": "", "setup.cfg": REFERS}),
+        reading({"setup.py": "", "setup.cfg": "[options.extras_require]\nweb = file: needs.txt\n"}),
+        reading({"requirements.txt": ".", "setup.py": READS}),
+        reading({"requirements.txt": ".", "setup.cfg": REFERS, "pyproject.toml": "[tool.ruff]"}),
+        reading({"requirements.txt": "./libs/vat", "libs/vat/setup.py": READS.replace("needs", "../../needs")}),
+        reading({"setup.py": "from setuptools import setup\nsetup(**__import__('json').load(open('needs.txt')))\n"}),
+        reading({"setup.py": "from setuptools import setup\nsetup(setup_requires=['pbr'], pbr=True)\n"}),
+        reading({"setup.py": "import own\nown.setup(install_requires=[])\n"}),
+        reading({"setup.py": "setup(\n"}),
+        reading({"pyproject.toml": EXTRAS_IN_FILE}),
+        reading({"pyproject.toml": EXTRAS, "setup.py": READS}),
+        reading({"pyproject.toml": HATCH, "hatch_build.py": "open('needs.txt')"}),
+        offering({"requirements.txt": "--find-links ./vendor\ntax\n"}),
+        offering({"requirements.txt": "-f vendor\ntax\n"}),
+        offering({"requirements.txt": '--find-links="./vendor"\ntax\n'}),
+        offering({"requirements.txt": "-i vendor\ntax\n"}),
+        offering({"requirements.txt": "-r more/base.txt\n", "more/base.txt": "-f ../vendor\ntax\n"}),
+        offering({"pyproject.toml": PYPROJECT + '[tool.uv]\nfind-links = ["vendor"]\n'}),
+        offering({"pyproject.toml": PYPROJECT + '[[tool.uv.index]]\nurl = "vendor"\nformat = "flat"\n'}),
+        offering({"pyproject.toml": PYPROJECT, "uv.toml": 'find-links = ["./vendor"]\n'}),
+        offering({"uv.lock": SHELF_LOCK, "pyproject.toml": PYPROJECT}),
     ],
 )
 def test_key_changes_when_what_is_installed_may_change(project, before, after):
@@ -297,6 +377,32 @@ def test_key_changes_when_what_is_installed_may_change(project, before, after):
             {"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT},
             {"uv.lock": UV_LOCK.replace('"1.0"', '"1.1"'), "pyproject.toml": PYPROJECT.replace("1.0", "1.1")},
         ),
+        ({"requirements.txt": "flask==3.1\ntax==1.0\n", "flask": "", "tax/setup.py": ""}, {"tax/setup.py": "1"}),
+        ({"requirements.txt": "./libs/tax", "libs/tax/pyproject.toml": LIBRARY}, {"app.py": "changed"}),
+        ({"requirements.txt": "./my libs/tax[web] ; os_name != ''", "my libs/tax/pyproject.toml": LIBRARY}, {"a": ""}),
+        (
+            {
+                "requirements.txt": "-i https://index.example.com/simple\nflask[async]>=3,<4; os_name != 'a/b' # ./x\n"
+                "tax==1.0 \\\n    --hash=sha256:00\nx @ git+ssh://git@git.example.com/x.git@v1#subdirectory=a/b\n"
+                "-e git+https://git.example.com/y#egg=y\n-r https://git.example.com/base.txt\n--no-binary :all:\n",
+            },
+            {"app.py": "changed"},
+        ),
+        ({"requirements.txt": "-f vendor\ntax", "vendor/tax-1.0.zip": ""}, {"app.py": "changed"}),
+        ({"uv.lock": LOCAL_LOCK, "pyproject.toml": BY_PATH, "libs/tax/setup.py": READS}, {"app.py": "changed"}),
+        ({"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT + "[tool.uv]\nfind-links = ['v']", "v/a": ""}, {"v/b": ""}),
+        ({"setup.py": NAMES, "more": "1"}, {"more": "2", "shop/__init__.py": ""}),
+        (
+            {"requirements.txt": "-e .", "setup.py": NAMES, "setup.cfg": REFERS.replace("file: needs.txt", "flask")},
+            {"a": ""},
+        ),
+        (
+            {"pyproject.toml": PYPROJECT.replace('"flask"', '"x @ git+https://git.example.com/x"')},
+            {"app.py": "changed"},
+        ),
+        ({"pyproject.toml": EXTRAS_IN_FILE, "needs.txt": ""}, {"app.py": "changed"}),
+        ({"pyproject.toml": PYPROJECT + "[[tool.uv.index]]\nurl = 'https://index.example.com/simple'\n"}, {"a": ""}),
+        ({"pyproject.toml": PYPROJECT.replace('version = "1.0"', 'dynamic = ["version"]') + BUILDS}, {"VERSION": "2"}),
     ],
 )
 def test_key_stays_when_only_the_app_changes(project, before, after):
@@ -320,6 +426,13 @@ def test_key_changes_with_the_settings_in_a_folder_above(project, settings):
 def test_key_changes_with_the_machine_and_on_request(project, other):
     folder = project({"requirements.txt": "flask"})
     assert key(folder) != key(folder, **other)
+
+
+def test_key_changes_with_what_links_of_a_library_lead_to(project):
+    folder = project({"requirements.txt": "./libs/tax", "libs/tax/pyproject.toml": LIBRARY, "common/a.py": "1"})
+    (folder / "libs/tax/common").symlink_to("../../common")
+    before = key(folder)
+    assert key(project({"common/a.py": "2"})) != before
 
 
 def test_key_is_the_same_in_every_folder(tmp_path):
