@@ -80,8 +80,8 @@ def find(
     names = sorted(entry.name for entry in folder.iterdir())
     project = _pyproject(folder)
     inside = (checkout or folder).resolve()
-    lock = folder / "uv.lock"
-    chosen = os.path.normpath(file) if file else packages_file.only_one(names, project)
+    lock = _lock_of_uv(folder, checkout=inside) if project else folder / "uv.lock"
+    chosen = os.path.normpath(file) if file else packages_file.only_one(names, project, in_workspace=lock.is_file())
     packages_file.check(folder, chosen, lock if chosen == "uv.lock" else folder / chosen, checkout=inside)
     if chosen in ("uv.lock", "poetry.lock", *packages_file.BARE) and python:
         _check_python(project.get("project", {}).get("requires-python", ""), python, "pyproject.toml")
@@ -230,6 +230,15 @@ def _stands_alone(folder: Path, checkout: Path) -> bool:
     tables = [(path, _toml(path)) for path in project_metadata.settings_files(folder, checkout)]
     takes = any(project_metadata.takes_places(path, table) for path, table in tables)
     return not takes and project_metadata.are_all(folder, _pyproject(folder))
+
+
+def _lock_of_uv(folder: Path, *, checkout: Path) -> Path:
+    """The app's own, or that of the workspace that the app is a member of."""
+    own = folder / "uv.lock"
+    for path in () if own.exists() else (parent / "uv.lock" for parent in project_metadata.above(folder, checkout)):
+        if path.is_file() and uv_lock.has_member(_toml(path), _inside(folder, path.parent)):
+            return path
+    return own
 
 
 def _inside(folder: Path, parent: Path) -> str:

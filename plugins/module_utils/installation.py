@@ -91,7 +91,9 @@ class Installation:
         exported = str(self.venv / "requirements.txt")
         words = [str(self.uv), "export", *locked, "--no-emit-project", "--no-editable", "--no-header"]
         words += [f"--python={self.venv}/bin/python", "--format=requirements-txt", f"--output-file={exported}"]
-        return [Step(words, "uv.lock", _OWN_SETTINGS), self._pip(["--no-deps", "-r", exported], "uv.lock")]
+        # The lock's folder may be above the app's, and paths in it are relative to its own.
+        place = f"--directory={self.needs.files[0].parent}"
+        return [Step(words, "uv.lock", _OWN_SETTINGS), self._pip([place, "--no-deps", "-r", exported], "uv.lock")]
 
     def _locked(self, lines: Iterable[str], *, hashed: bool) -> Step:
         """Install exactly these packages: what they depend on is among them."""

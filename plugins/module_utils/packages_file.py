@@ -45,8 +45,9 @@ def check(folder: Path, chosen: str, path: Path, *, checkout: Path) -> None:
         raise PhaseError(f"{chosen} leads out of the repository", advice="Commit the file itself.")
 
 
-def only_one(names: Collection[str], project: Mapping) -> str:
+def only_one(names: Collection[str], project: Mapping, *, in_workspace: bool) -> str:
     """
+    :param in_workspace: the project is locked, in a folder above.
     :raises PhaseError: when it is not clear which file decides.
     """
     locks = [name for name in LOCK_FILES if name in names]
@@ -58,7 +59,7 @@ def only_one(names: Collection[str], project: Mapping) -> str:
     if locks:
         return locks[0]
     if "project" in project:
-        return "pyproject.toml"
+        return "uv.lock" if in_workspace else "pyproject.toml"
     for file, command in (("Pipfile", "pipenv lock"), ("pyproject.toml", "poetry lock")):
         if file in names and (file == "Pipfile" or "poetry" in project.get("tool", {})):
             raise PhaseError(

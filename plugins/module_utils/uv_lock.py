@@ -1,7 +1,7 @@
 # Copyright: baremetal.flask contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""``uv.lock``: what a project in it takes from the repository itself.
+"""``uv.lock``, of one project or of a whole workspace: what a project in it takes from the repository itself.
 
 A project is named by its folder, relative to that of the lock.
 """
@@ -13,6 +13,11 @@ from pathlib import PurePath
 
 #: How a package is named that is in the repository; a registry may be a folder, too.
 _KINDS = ("editable", "directory", "virtual", "path", "registry")
+
+
+def has_member(lock: Mapping, project: str) -> bool:
+    """Whether a project belongs to the workspace that was locked."""
+    return _own(lock, project).get("name") in lock.get("manifest", {}).get("members", [])
 
 
 def places(lock: Mapping, project: str) -> Iterator[str]:

@@ -137,7 +137,7 @@ class Packages:
     def _run(self, step: installation.Step, venv: Path) -> str:
         """Run one installer. What it says is told in its own words."""
         try:
-            return self._call(step, writable=[venv, self.needs.folder])
+            return self._call(step, writable=[venv, self.release.src])
         except CommandError as error:
             why = "it took too long" if error.code is None else self._cause(error.output)
             raise PhaseError(

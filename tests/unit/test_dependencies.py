@@ -244,6 +244,15 @@ dependencies = {file = ["needs.in"]}
 """
 LOCAL_LOCK = UV_LOCK.replace('{ editable = "." }', '{ editable = "." }\ndependencies = [{ name = "tax" }]')
 LOCAL_LOCK += '[[package]]\nname = "tax"\nversion = "1"\nsource = { directory = "libs/tax" }\n'
+WORKSPACE_LOCK = 'version = 1\n[manifest]\nmembers = ["admin", "root", "shop", "tax"]\n' + "".join(
+    f'[[package]]\nname = "{name}"\nversion = "1"\nsource = {{ {kind} = "{place}" }}\n{more}'
+    for name, kind, place, more in (
+        ("admin", "editable", "apps/admin", ""),
+        ("root", "virtual", ".", ""),
+        ("shop", "editable", "apps/shop", 'dependencies = [{ name = "tax" }]\n'),
+        ("tax", "editable", "libs/tax", ""),
+    )
+)
 SHELF_LOCK = LOCAL_LOCK.replace("directory", "registry").replace("libs/tax", "vendor")
 BY_PATH = PYPROJECT + '[tool.uv.sources]\ntax = { path = "libs/tax" }\n'
 LIBRARY = '[project]\nname = "tax"\nversion = "1"\n'
@@ -433,6 +442,32 @@ def test_key_changes_with_what_links_of_a_library_lead_to(project):
     (folder / "libs/tax/common").symlink_to("../../common")
     before = key(folder)
     assert key(project({"common/a.py": "2"})) != before
+
+
+def test_key_of_a_workspace_s_member_changes_with_its_own_libraries(project):
+    lock = WORKSPACE_LOCK
+    top = project(
+        {
+            "uv.lock": lock, "pyproject.toml": LIBRARY, "apps/shop/pyproject.toml": PYPROJECT,
+            "libs/tax/tax.py": "1", "apps/admin/admin.py": "1",
+        }
+    )  # fmt: skip
+
+    def found() -> str:
+        needs = dependencies.find(top / "apps/shop", checkout=top)
+        assert (needs.file, needs.files[0]) == ("uv.lock", top / "uv.lock")
+        return dependencies.key(needs, python="3.13.5", uv="uv 0.13.8", architecture="x86_64")
+
+    before = found()
+    project({"apps/admin/admin.py": "2", "uv.lock": lock.replace('shop"\nversion = "1"', 'shop"\nversion = "2"')})
+    assert found() == before
+    project({"libs/tax/tax.py": "2"})
+    assert found() != before
+
+
+def test_project_beside_a_workspace_is_resolved_by_itself(project):
+    top = project({"uv.lock": WORKSPACE_LOCK, "pyproject.toml": LIBRARY, "apps/new/pyproject.toml": PYPROJECT})
+    assert dependencies.find(top / "apps/new", checkout=top).file == "pyproject.toml"
 
 
 def test_key_is_the_same_in_every_folder(tmp_path):
