@@ -126,7 +126,8 @@ def takes_places(file: Path, table: Mapping) -> bool:
     :param table: its content.
     """
     uv = table if file.name == "uv.toml" else table.get("tool", {}).get("uv", {})
-    places = (file.parent / text for name in _FOLDERS for text in requirements_files.texts(uv.get(name)))
+    offers = [settings.get(name) for settings in (uv, uv.get("pip", {})) for name in _FOLDERS]
+    places = (file.parent / text for text in requirements_files.texts(offers))
     return (
         any("path" in source or "workspace" in source for source in _sources(uv))
         or any(_BY_PLACE.search(text) for text in _requirements(table.get("project", {}), uv))

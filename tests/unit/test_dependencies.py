@@ -361,6 +361,7 @@ def offering(files: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
         offering({"requirements.txt": "-r more/base.txt\n", "more/base.txt": "-f ../vendor\ntax\n"}),
         offering({"pyproject.toml": PYPROJECT + '[tool.uv]\nfind-links = ["vendor"]\n'}),
         offering({"pyproject.toml": PYPROJECT + '[[tool.uv.index]]\nurl = "vendor"\nformat = "flat"\n'}),
+        offering({"pyproject.toml": PYPROJECT + '[tool.uv.pip]\nfind-links = ["vendor"]\n'}),
         offering({"pyproject.toml": PYPROJECT, "uv.toml": 'find-links = ["./vendor"]\n'}),
         offering({"uv.lock": SHELF_LOCK, "pyproject.toml": PYPROJECT}),
     ],
