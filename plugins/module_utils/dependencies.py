@@ -129,7 +129,9 @@ def _from_requirements(
             raise _no_extras(file)
         return Dependencies(folder, file, files, False, decisive)
     decides = project_metadata.files(folder, project)
-    own = next((path for path in decides if path.name != "pyproject.toml" or "project" in project), None)
+    said = [path for path in decides if path.name != "pyproject.toml" or "project" in project]
+    # Without a table of its own, the build backend knows: Poetry's reads another one.
+    own = next(iter(said or (decides if "build-system" in project else ())), None)
     all_extras = tuple(dict.fromkeys([*named, *extras]))
     decisive = decisive if _stands_alone(folder, checkout) else (checkout,)
     return Dependencies(folder, file, (*files, *decides), True, decisive, own, all_extras)

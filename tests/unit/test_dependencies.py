@@ -603,6 +603,13 @@ def test_app_named_in_requirements_brings_its_own_dependencies(project, install,
     assert not list(folder.glob(".requirements*")), "the checkout stays as it was committed"
 
 
+def test_app_whose_backend_alone_knows_its_dependencies_brings_them(project, install):
+    """As with [tool.poetry.dependencies]."""
+    assert install(project({**package("shop", "", "alpha"), "pyproject.toml": IN_TREE, "requirements.txt": "."})) == {
+        "alpha"
+    }
+
+
 def test_extras_of_the_app_are_installed(project, install):
     assert install(project({**package("shop", "", "alpha"), "requirements.txt": "-e .[web]\n"})) == {"alpha", "webby"}
 
