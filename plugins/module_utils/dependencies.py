@@ -123,7 +123,8 @@ def _from_requirements(
             elif place:
                 local.append(place)
         local += requirements_files.offers(path, folder)
-    decisive = _decisive(local, checkout)
+    # A pylock.toml, which uv takes as well.
+    decisive = (checkout,) if file.endswith(".toml") else _decisive(local, checkout)
     if not is_package:
         if extras:
             raise _no_extras(file)

@@ -419,6 +419,15 @@ def test_key_stays_when_only_the_app_changes(project, before, after):
     assert key(project(before)) == key(project(after))
 
 
+def test_key_changes_with_a_folder_in_a_lock_that_only_uv_reads(project):
+    lock = 'lock-version = "1.0"\n[[packages]]\nname = "tax"\ndirectory = { path = "tax" }\n'
+    keys = set()
+    for code in "12":
+        found = dependencies.find(project({"pylock.toml": lock, "tax/setup.py": code}), file="pylock.toml")
+        keys.add(dependencies.key(found, python="3.13.5", uv="uv 0.13.8", architecture="x86_64"))
+    assert len(keys) == 2
+
+
 @pytest.mark.parametrize("settings", ["uv.toml", "pyproject.toml"])
 def test_key_changes_with_the_settings_in_a_folder_above(project, settings):
     tables = {"uv.toml": "", "pyproject.toml": "[tool.uv]\n"}
