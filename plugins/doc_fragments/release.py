@@ -169,7 +169,7 @@ options:
         elements: str
         default: []
       wheelhouse:
-        description: A folder of wheels to install from, and from nowhere else. On the host, or in the app's folder.
+        description: A folder of wheels to install from, and from no index. On the host, or in the app's folder.
         type: str
         default: ""
       shared_paths:

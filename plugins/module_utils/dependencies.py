@@ -8,30 +8,23 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils import (
     documents,
+    packages_file,
     pipfile_lock,
     poetry_lock,
+    project_metadata,
     python_version,
     requirements_files,
+    trees,
+    uv_lock,
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
-
-#: What a requirements file was called on Fluxflex.
-_OTHER_NAME = "req.txt"
-#: Files that say what to install, of which an app has exactly one.
-_LOCK_FILES = ("requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock")
-#: What a project without any of them may have.
-_BARE = ("pyproject.toml", "setup.py", "setup.cfg")
-#: Where uv.lock has a package that is in the repository itself.
-_KINDS = ("editable", "directory", "virtual", "path")
-_SHAPE_OF_UV_LOCK = {"package": [{"source": dict.fromkeys(_KINDS, str)}]}
-_PROJECT = {"name": str, "requires-python": str, "dynamic": [str], "optional-dependencies": {}}
-_SHAPE_OF_PROJECT = {"project": _PROJECT, "tool": {}}
 
 
 @dataclass(frozen=True)
@@ -42,7 +35,7 @@ class Dependencies:
     :param file: the file in it that decides, relative to it.
     :param files: every file that decides the content of the virtualenv, ``file`` first, with the files it includes.
     :param is_package: the app itself is to be installed too (without its dependencies, beside the virtualenv).
-    :param local: files and folders of the repository that are installed into the virtualenv.
+    :param local: files and folders of the repository whose content decides that of the virtualenv, too.
     :param own: the file with the app's own dependencies, where ``file`` is a requirements file that names the app.
     :param extras: the app's extras that are wanted.
     """
@@ -57,12 +50,12 @@ class Dependencies:
 
     @property
     def is_requirements(self) -> bool:
-        return self.file not in (*_LOCK_FILES[1:], *_BARE)
+        return self.file not in (*packages_file.LOCK_FILES[1:], *packages_file.BARE)
 
     @property
     def has_settings(self) -> bool:
         """Whether uv's own settings in the repository, such as [tool.uv], say how to install."""
-        return self.file in ("uv.lock", *_BARE)
+        return self.file in ("uv.lock", *packages_file.BARE)
 
     def table(self) -> dict:
         """The content of the lock file."""
@@ -85,17 +78,12 @@ def find(
     :raises PhaseError: when none or several of the files that decide are there, or one cannot be read.
     """
     names = sorted(entry.name for entry in folder.iterdir())
-    refuse_virtualenv(folder)
     project = _pyproject(folder)
-    chosen = file or _only_one(names, project)
-    if not (folder / chosen).is_file():
-        raise PhaseError(
-            f"flask_app_packages_file: {file} is no file in the app's folder", advice=f"It holds: {', '.join(names)}."
-        )
     inside = (checkout or folder).resolve()
-    if not (folder / chosen).resolve().is_relative_to(inside):
-        raise PhaseError(f"{chosen} leads out of the repository", advice="Commit the file itself.")
-    if chosen in ("uv.lock", "poetry.lock", *_BARE) and python:
+    lock = _lock_of_uv(folder, checkout=inside) if project else folder / "uv.lock"
+    chosen = os.path.normpath(file) if file else packages_file.only_one(names, project, in_workspace=lock.is_file())
+    packages_file.check(folder, chosen, lock if chosen == "uv.lock" else folder / chosen, checkout=inside)
+    if chosen in ("uv.lock", "poetry.lock", *packages_file.BARE) and python:
         _check_python(project.get("project", {}).get("requires-python", ""), python, "pyproject.toml")
     builds = "build-system" in project or "setup.py" in names
     if chosen == "Pipfile.lock":
@@ -103,60 +91,16 @@ def find(
     if chosen == "poetry.lock":
         return _from_poetry(folder, project, extras=extras, python=python, checkout=inside)
     if chosen == "uv.lock":
-        return _from_uv(folder, project, builds=builds, extras=extras, checkout=inside)
-    if chosen in _BARE:
+        return _from_uv(folder, project, lock, builds=builds, extras=extras, checkout=inside)
+    if chosen in packages_file.BARE:
         if chosen == "pyproject.toml":
             _check_extras(project, extras)
-        files = tuple(dict.fromkeys([*_metadata(folder, project), *_settings_files(folder, inside)]))
-        return Dependencies(folder, chosen, files, builds or chosen == "setup.cfg", extras=tuple(extras))
-    return _from_requirements(folder, project, file=chosen, extras=extras, checkout=inside)
-
-
-def refuse_virtualenv(folder: Path) -> None:
-    """
-    :raises PhaseError: when a virtualenv is committed, in the app's folder or as the folder itself.
-    """
-    for path in (folder, *sorted(folder.iterdir())):
-        marks = ("pyvenv.cfg", "bin/activate", "Scripts/activate", "Scripts/activate.bat")
-        if path.is_dir() and any((path / mark).is_file() for mark in marks):
-            name = path.name if path != folder else "pyvenv.cfg"
-            raise PhaseError(
-                f"a virtualenv is committed in the repository: {name}{'/' if path != folder else ''}",
-                advice=f"Remove it (git rm -r --cached {name}) and add it to .gitignore: the deploy builds its own.",
-            )
-
-
-def _only_one(names: Collection[str], project: Mapping) -> str:
-    """
-    :raises PhaseError: when it is not clear which file decides.
-    """
-    locks = [name for name in _LOCK_FILES if name in names]
-    if len(locks) > 1:
-        raise PhaseError(
-            f"several files say what to install: {', '.join(locks)}",
-            advice=f"Keep one of them in the repository, or set flask_app_packages_file: {locks[0]}",
+        files = tuple(
+            dict.fromkeys([*project_metadata.files(folder, project), *project_metadata.settings_files(folder, inside)])
         )
-    if locks:
-        return locks[0]
-    if "project" in project:
-        return "pyproject.toml"
-    for file, command in (("Pipfile", "pipenv lock"), ("pyproject.toml", "poetry lock")):
-        if file in names and (file == "Pipfile" or "poetry" in project.get("tool", {})):
-            raise PhaseError(
-                f"{file} has no lock file beside it, so it does not say which versions to install",
-                advice=f"Run {command}, commit {'Pipfile.lock' if file == 'Pipfile' else 'poetry.lock'}, "
-                "and deploy again.",
-            )
-    if bare := [name for name in _BARE[1:] if name in names]:
-        return bare[0]
-    if _OTHER_NAME in names:
-        return _OTHER_NAME
-    raise PhaseError(
-        "cannot tell what to install: no requirements.txt, uv.lock, poetry.lock, Pipfile.lock, setup.py or "
-        "pyproject.toml with a [project] table",
-        advice=f"The app's folder holds: {', '.join(names) or 'nothing'}. If the app is elsewhere, set "
-        "flask_app_subdirectory; if the file has another name, flask_app_packages_file.",
-    )
+        local = () if _stands_alone(folder, inside) else (inside,)
+        return Dependencies(folder, chosen, files, builds or chosen == "setup.cfg", local, extras=tuple(extras))
+    return _from_requirements(folder, project, file=chosen, extras=extras, checkout=inside)
 
 
 def _from_requirements(
@@ -167,7 +111,7 @@ def _from_requirements(
     named: tuple[str, ...] = ()
     is_package = False
     for path in files:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in requirements_files.read(path).splitlines():
             place, in_line = requirements_files.place(line, folder)
             if place == folder and path != files[0]:
                 raise PhaseError(
@@ -178,23 +122,34 @@ def _from_requirements(
                 is_package, named = True, in_line
             elif place:
                 local.append(place)
+        local += requirements_files.offers(path, folder)
+    # A pylock.toml, which uv takes as well.
+    decisive = (checkout,) if file.endswith(".toml") else _decisive(local, checkout)
     if not is_package:
         if extras:
             raise _no_extras(file)
-        return Dependencies(folder, file, files, False, tuple(local))
-    decides = _metadata(folder, project)
-    own = next((path for path in decides if path.name != "pyproject.toml" or "project" in project), None)
+        return Dependencies(folder, file, files, False, decisive)
+    decides = project_metadata.files(folder, project)
+    said = [path for path in decides if path.name != "pyproject.toml" or "project" in project]
+    # Without a table of its own, the build backend knows: Poetry's reads another one.
+    own = next(iter(said or (decides if "build-system" in project else ())), None)
     all_extras = tuple(dict.fromkeys([*named, *extras]))
-    return Dependencies(folder, file, (*files, *decides), True, tuple(local), own, all_extras)
+    decisive = decisive if _stands_alone(folder, checkout) else (checkout,)
+    return Dependencies(folder, file, (*files, *decides), True, decisive, own, all_extras)
 
 
-def _from_uv(folder: Path, project: Mapping, *, builds: bool, extras: Sequence[str], checkout: Path) -> Dependencies:
-    lock = documents.read(folder / "uv.lock", _SHAPE_OF_UV_LOCK)
+def _from_uv(
+    folder: Path, project: Mapping, path: Path, *, builds: bool, extras: Sequence[str], checkout: Path
+) -> Dependencies:
+    lock = documents.read(path, uv_lock.SHAPE)
     if not project:
         raise PhaseError("uv.lock has no pyproject.toml beside it", advice="Commit it too, and deploy again.")
     _check_extras(project, extras)
-    local = _there(folder, (path for path in _places_in_lock(lock) if path != "."), checkout)
-    files = dict.fromkeys([folder / "uv.lock", *_metadata(folder, project), *_settings_files(folder, checkout)])
+    places = [path.parent / place for place in uv_lock.places(lock, _inside(folder, path.parent))]
+    files = dict.fromkeys(
+        [path, *project_metadata.files(folder, project), *project_metadata.settings_files(folder, checkout)]
+    )
+    local = _decisive(places, checkout, locked=True)
     return Dependencies(folder, "uv.lock", tuple(files), builds, local, extras=tuple(extras))
 
 
@@ -204,7 +159,7 @@ def _from_poetry(folder: Path, project: Mapping, *, extras: Sequence[str], pytho
     if python:
         _check_python(lock["metadata"].get("python-versions", "*"), python, "poetry.lock")
     poetry_lock.choose(lock, project, python=python or "3.11", extras=extras)
-    local = _there(folder, poetry_lock.places(lock), checkout)
+    local = _decisive([folder / path for path in poetry_lock.places(lock)], checkout, locked=True)
     return Dependencies(
         folder,
         "poetry.lock",
@@ -222,9 +177,10 @@ def _from_pipfile(folder: Path, *, extras: Sequence[str], python: str, checkout:
     if python and (required := pipfile_lock.python(lock)):
         _check_python(f"=={required}.*", python, "Pipfile.lock")
     places = [pipfile_lock.place(entry) for entry in lock["default"].values()]
-    local = _there(folder, (path for path in places if path and path not in (".", "./")), checkout)
-    is_package = any(path in (".", "./") for path in places)
-    return Dependencies(folder, "Pipfile.lock", (folder / "Pipfile.lock",), is_package, local)
+    local = _decisive([folder / path for path in places if path not in ("", ".", "./")], checkout, locked=True)
+    return Dependencies(
+        folder, "Pipfile.lock", (folder / "Pipfile.lock",), any(path in (".", "./") for path in places), local
+    )
 
 
 def _check_python(constraint: str, python: str, file: str) -> None:
@@ -254,44 +210,51 @@ def _no_extras(file: str) -> PhaseError:
     )
 
 
-def _there(folder: Path, names: Iterable[str], checkout: Path) -> tuple[Path, ...]:
-    """Of the places that a lock names, those that the repository has. uv tells which of the others it needs."""
-    found = []
-    for name in names:
-        # There is none, its name is too long, or it is a link that leads back to itself.
-        with contextlib.suppress(OSError, RuntimeError):
-            if (folder / name).resolve(strict=True).is_relative_to(checkout):
-                found.append(folder / name)
-    return tuple(sorted(found))
+def _decisive(places: Iterable[Path], checkout: Path, *, locked: bool = False) -> tuple[Path, ...]:
+    """What of the repository decides what is installed from places in it: they alone, or all of it when one leads
+    further, or is none that is understood here.
+
+    :param locked: a lock says what they depend on.
+    """
+    chosen = tuple(sorted(set(places)))
+    alone = (
+        _is_there(each, checkout) and trees.keeps_inside(each) and (locked or _stands_alone(each, checkout))
+        for each in chosen
+    )
+    return chosen if all(alone) else (checkout,)
 
 
-def _places_in_lock(lock: Mapping) -> Iterator[str]:
-    """What uv.lock takes from the repository itself, the app among it."""
-    for package in lock.get("package", []):
-        for kind in _KINDS:
-            if kind in package.get("source", {}):
-                yield package["source"][kind]
+def _is_there(place: Path, checkout: Path) -> bool:
+    # There is none, its name is too long, or it is a link that leads back to itself.
+    with contextlib.suppress(OSError, RuntimeError):
+        return place.resolve(strict=True).is_relative_to(checkout)
+    return False
 
 
-def _metadata(folder: Path, project: Mapping) -> tuple[Path, ...]:
-    """The files that say what the app itself depends on, the one to ask first."""
-    table = project.get("project", {})
-    files = [folder / "pyproject.toml"] if project else []
-    if not table or "dependencies" in table.get("dynamic", []):
-        files += [folder / name for name in ("setup.py", "setup.cfg")]
-        files += [folder / name for name in requirements_files.texts(project.get("tool", {}))]
-    return tuple(dict.fromkeys(path for path in files if path.is_file()))
+def _stands_alone(folder: Path, checkout: Path) -> bool:
+    """Whether it is known from its own files what is installed for a project in the repository."""
+    if not any((folder / name).is_file() for name in packages_file.BARE):
+        return True
+    takes = any(project_metadata.takes_places(path) for path in project_metadata.settings_files(folder, checkout))
+    return not takes and project_metadata.are_all(folder, _pyproject(folder))
 
 
-def _settings_files(folder: Path, checkout: Path) -> tuple[Path, ...]:
-    """The files in which uv looks for its settings, from the app's folder up to that of the repository."""
-    folders = [folder, *(parent for parent in folder.parents if parent.resolve().is_relative_to(checkout))]
-    return tuple(path for each in folders for name in ("uv.toml", "pyproject.toml") if (path := each / name).is_file())
+def _lock_of_uv(folder: Path, *, checkout: Path) -> Path:
+    """The app's own, or that of the workspace that the app is a member of."""
+    own = folder / "uv.lock"
+    for path in () if own.exists() else (parent / "uv.lock" for parent in project_metadata.above(folder, checkout)):
+        if path.is_file() and uv_lock.has_member(documents.read(path, uv_lock.SHAPE), _inside(folder, path.parent)):
+            return path
+    return own
+
+
+def _inside(folder: Path, parent: Path) -> str:
+    return str(folder.relative_to(parent))
 
 
 def _pyproject(folder: Path) -> dict:
     path = folder / "pyproject.toml"
-    return documents.read(path, _SHAPE_OF_PROJECT) if path.is_file() else {}
+    return documents.read(path, project_metadata.SHAPE) if path.is_file() else {}
 
 
 def key(dependencies: Dependencies, *, python: str, uv: str, architecture: str, extra: Sequence[object] = ()) -> str:
@@ -304,38 +267,9 @@ def key(dependencies: Dependencies, *, python: str, uv: str, architecture: str, 
     for path in dependencies.files:
         content: object = path.read_text(encoding="utf-8", errors="replace")
         if path.name == "pyproject.toml":
-            content = _deciding(_pyproject(path.parent))
+            content = project_metadata.deciding(_pyproject(path.parent))
         elif path.name == "uv.lock":
-            content = _without_own_version(documents.read(path))
+            content = uv_lock.without_version(documents.read(path), _inside(dependencies.folder, path.parent))
         parts += [path.name, content]
-    parts += [tree(place) for place in dependencies.local]
+    parts += [trees.content(place) for place in dependencies.local]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:20]
-
-
-def tree(place: Path) -> list[tuple[str, str]]:
-    """The content of a file or folder, by the names of its files."""
-    paths = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
-    return [(str(path.relative_to(place)), hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths]
-
-
-def _without_own_version(lock: Mapping) -> Mapping:
-    """uv.lock without the version of the app itself, which decides nothing."""
-    packages = []
-    for package in lock.get("package", []):
-        is_app = "." in _places_in_lock({"package": [package]})
-        packages.append({name: value for name, value in package.items() if not (is_app and name == "version")})
-    return {**lock, "package": packages}
-
-
-def _deciding(project: Mapping) -> Mapping:
-    """The parts of pyproject.toml that decide what is installed; a new version number of the app is none of them."""
-    table = project.get("project", {})
-    if "dependencies" in table.get("dynamic", []):
-        return project
-    names = ("dependencies", "optional-dependencies", "requires-python")
-    return {
-        "project": {name: table[name] for name in names if name in table},
-        "build-system": project.get("build-system"),
-        "uv": project.get("tool", {}).get("uv"),
-        "groups": project.get("dependency-groups"),
-    }

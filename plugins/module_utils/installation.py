@@ -83,7 +83,7 @@ class Installation:
 
     def _uv_lock(self) -> list[Step]:
         extras = [f"--extra={extra}" for extra in self.needs.extras]
-        locked = ["--locked", "--no-dev", *extras]
+        locked = ["--locked", "--no-default-groups", *extras]
         if not self.own_index:
             words = [str(self.uv), "sync", *locked, "--no-install-project", "--no-editable", "--compile-bytecode"]
             return [Step([*words, "--inexact"], "uv.lock", {**_OWN_SETTINGS, "UV_PROJECT_ENVIRONMENT": str(self.venv)})]
@@ -91,7 +91,9 @@ class Installation:
         exported = str(self.venv / "requirements.txt")
         words = [str(self.uv), "export", *locked, "--no-emit-project", "--no-editable", "--no-header"]
         words += [f"--python={self.venv}/bin/python", "--format=requirements-txt", f"--output-file={exported}"]
-        return [Step(words, "uv.lock", _OWN_SETTINGS), self._pip(["--no-deps", "-r", exported], "uv.lock")]
+        # The lock's folder may be above the app's, and paths in it are relative to its own.
+        place = f"--directory={self.needs.files[0].parent}"
+        return [Step(words, "uv.lock", _OWN_SETTINGS), self._pip([place, "--no-deps", "-r", exported], "uv.lock")]
 
     def _locked(self, lines: Iterable[str], *, hashed: bool) -> Step:
         """Install exactly these packages: what they depend on is among them."""

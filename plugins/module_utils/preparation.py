@@ -9,7 +9,7 @@ import pwd
 from collections.abc import Sequence
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils import debian, dependencies, files, pythons
+from ansible_collections.baremetal.flask.plugins.module_utils import committed_virtualenv, debian, files, pythons
 from ansible_collections.baremetal.flask.plugins.module_utils.command import Builder, CommandError
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import Release
@@ -28,7 +28,7 @@ def prepare(
     if not uv.is_file():
         raise PhaseError(f"{uv} is missing on this host", advice="Run provision.yml, then this again.")
     # Before minutes of building: what fails whatever they do.
-    dependencies.refuse_virtualenv(folder)
+    committed_virtualenv.refuse(release.src)
     asked = pythons.wanted(settings.python, folder, checkout=release.src)
     if settings.apt_packages and (missing := debian.find_missing(settings.apt_packages)):
         raise PhaseError(

@@ -7,18 +7,28 @@ from __future__ import annotations
 
 import os
 import re
+import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 _EXTRA_INDEX = re.compile(r"^\s*--extra-index-url[\s=]", re.MULTILINE)
-_INCLUDE = re.compile(r"^(\s*(?:-r|-c|--requirement|--constraint)[\s=]+)(\S+)", re.MULTILINE)
+#: A file that is read, and a folder or an index that packages come from: relative to the file that names it.
+_INCLUDE = r"-r|-c|--requirement|--constraint"
+_OFFER = r"-f|-i|--find-links|--index-url|--extra-index-url"
+_OPTION = re.compile(
+    rf"^(?P<option>\s*(?:(?P<include>{_INCLUDE})|{_OFFER})[\s=]+)(?P<value>[^\s#][^#\n]*)", re.MULTILINE
+)
+#: Includes that pip reads and uv does not: ``-rbase.txt``, and a name on the next line.
+_UNREADABLE = re.compile(rf"^[ \t]*(?P<line>-[rc][^\s=-].*|(?:{_INCLUDE})[ \t=]+\\$)", re.MULTILINE)
 #: A requirement by its place: ``-e ./libs/tax``, ``.[web]``, ``tax @ file:libs/tax``.
 _PLACE = re.compile(
-    r"\s*(?:(?:-e|--editable)[\s=]+)?(?:[\w.-]+(?:\[[^]]*\])?\s*@\s*)?(?:file:)?(?P<path>[^-\s\[;#][^\s\[;#]*)"
-    r"(?:\[(?P<extras>[^]]*)\])?"
+    r"\s*(?P<lead>(?:(?:-e|--editable)[\s=]+)?(?:[\w.-]+\s*(?:\[[^]]*\])?\s*@\s*)?(?:file:(?://(?:localhost)?)?)?)"
+    r"(?P<path>[^-\s\[;#][^\[;#]*)(?:\[(?P<extras>[^]]*)\])?"
 )
+#: Variables with which uv names the folder that it works in: the app's.
+_HERE = re.compile(r"\$\{(?:PROJECT_ROOT|PWD)\}")
 
 
 def with_includes(path: Path, *, checkout: Path, seen: tuple[Path, ...] = (), origin: str = "") -> tuple[Path, ...]:
@@ -34,39 +44,82 @@ def with_includes(path: Path, *, checkout: Path, seen: tuple[Path, ...] = (), or
             advice="Commit the file itself, inside the repository.",
         )
     try:
-        content = path.read_text(encoding="utf-8")
+        content = read(path)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise PhaseError(
             f"{path.name} is no file in the repository{origin}", advice="Commit it, or remove the line."
         ) from None
     except UnicodeDecodeError as error:
         raise PhaseError(f"{path.name} is not UTF-8 text: {error}", advice="Save it as UTF-8 and commit it.") from None
+    if wrong := _UNREADABLE.search(content):
+        raise PhaseError(
+            f"{path.name} line {_line_number(content, wrong.start('line'))} cannot be read by uv: {wrong['line']}",
+            advice="Write the option and the name in one line, with a space between them, and commit.",
+        )
     seen = (*seen, path)
-    for found in _INCLUDE.finditer(content):
-        if "://" not in found[2]:
-            origin = f" (included in {path.name} line {content.count(chr(10), 0, found.start(2)) + 1})"
-            place = Path(os.path.normpath(path.parent / found[2]))
-            seen = with_includes(place, checkout=checkout, seen=seen, origin=origin)
+    for found in _OPTION.finditer(content):
+        if found["include"] and not _is_address(found):
+            origin = f" (included in {path.name} line {_line_number(content, found.start('value'))})"
+            seen = with_includes(_beside(path, found), checkout=checkout, seen=seen, origin=origin)
     return seen
 
 
+def _line_number(content: str, position: int) -> int:
+    return content.count("\n", 0, position) + 1
+
+
+def _value(option: re.Match[str]) -> str:
+    return re.sub(r"[\"'\\]", "", option["value"]).rstrip()
+
+
+def _is_address(option: re.Match[str]) -> bool:
+    return "://" in _value(option)
+
+
+def _beside(file: Path, option: re.Match[str]) -> Path:
+    return Path(os.path.normpath(file.parent / _value(option)))
+
+
+def offers(file: Path, folder: Path) -> Iterator[Path]:
+    """The folders that a requirements file has packages taken from.
+
+    :param folder: the app's folder.
+    """
+    for found in _OPTION.finditer(_HERE.sub(str(folder), read(file))):
+        place = _value(found).removeprefix("file://")
+        if not found["include"] and "://" not in place:
+            yield file.parent / place
+
+
 def place(line: str, folder: Path) -> tuple[Path | None, tuple[str, ...]]:
-    """The file or folder of the repository that a line of a requirements file names, and the extras."""
-    found = _PLACE.match(line)
-    if not found or "://" in found["path"] or not (found["path"].startswith(".") or "/" in found["path"]):
+    """The file or folder of the repository that a line of a requirements file names, and the extras.
+
+    The file or folder may not exist.
+    """
+    found = _PLACE.match(_HERE.sub(str(folder), line))
+    if not found:
         return None, ()
-    path = Path(os.path.normpath(folder / found["path"]))
+    whole, word = found["path"].rstrip(), found["path"].split()[0]
+    # A name alone is that of a package, whatever folder there is.
+    if "://" in word or not (found["lead"] or word.startswith(".") or "/" in word or (folder / word).is_file()):
+        return None, ()
+    paths = [Path(os.path.normpath(folder / text)) for text in (whole, urllib.parse.unquote(whole), word)]
     extras = tuple(extra.strip() for extra in (found["extras"] or "").split(",") if extra.strip())
-    return (path, extras) if path.exists() else (None, ())
+    return next((path for path in paths if path.exists()), paths[0]), extras
 
 
 def without_app(file: Path, folder: Path) -> str:
     """A requirements file with a blank line for the one that names the app, fit to stand in another folder."""
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = read(file).splitlines(keepends=True)
     kept = "".join("\n" if place(line, folder)[0] == folder else line for line in lines)
-    return _INCLUDE.sub(
-        lambda found: found[1] + (found[2] if "://" in found[2] else os.path.normpath(file.parent / found[2])), kept
+    return _OPTION.sub(
+        lambda found: found[0] if _is_address(found) else f"{found['option']}{_beside(file, found)} ", kept
     )
+
+
+def read(file: Path) -> str:
+    """The text of a requirements file. Editors on Windows write a mark before it."""
+    return file.read_text(encoding="utf-8-sig")
 
 
 def have_extra_index(texts: Iterable[str]) -> bool:

@@ -21,6 +21,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     git_messages,
     installation,
     package_index,
+    trees,
     uv_messages,
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.command import Builder, CommandError, run
@@ -102,7 +103,7 @@ class Packages:
                 list(self.platform),
                 [settings.apt_packages, settings.extra_packages, settings.constraints],
                 self.index.identity(),
-                dependencies.tree(self.wheelhouse) if self.wheelhouse else [],
+                trees.content(self.wheelhouse) if self.wheelhouse else [],
             ],
         )
 
@@ -137,7 +138,7 @@ class Packages:
     def _run(self, step: installation.Step, venv: Path) -> str:
         """Run one installer. What it says is told in its own words."""
         try:
-            return self._call(step, writable=[venv, self.needs.folder])
+            return self._call(step, writable=[venv, self.release.src])
         except CommandError as error:
             why = "it took too long" if error.code is None else self._cause(error.output)
             what = step.what

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.baremetal.flask.plugins.module_utils import dependencies, installation, uv_messages
+from ansible_collections.baremetal.flask.plugins.module_utils import (
+    committed_virtualenv,
+    dependencies,
+    installation,
+    uv_messages,
+)
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 Project = Callable[..., Path]
@@ -72,6 +78,7 @@ def project(tmp_path: Path) -> Project:
         ({"requirements.txt": "flask", "pyproject.toml": "[tool.ruff]"}, "requirements.txt", False),
         ({"requirements.txt": "flask", "setup.py": ""}, "requirements.txt", False),
         ({"requirements.txt": "flask\n-e .", "setup.py": ""}, "requirements.txt", True),
+        ({"requirements.txt": "\ufeff-e .", "setup.py": ""}, "requirements.txt", True),
         ({"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT}, "uv.lock", False),
         ({"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT + BUILDS}, "uv.lock", True),
         ({"pyproject.toml": PYPROJECT}, "pyproject.toml", False),
@@ -84,7 +91,8 @@ def test_file_that_is_there_decides(project, files, decides, is_package):
 
 
 @pytest.mark.parametrize(
-    "line", [".", "./", "-e .", "-e ./", "--editable .", "--editable=.", " -e .  # the app", "shop @ file:."]
+    "line",
+    [".", "./", "-e .", "-e ./", "--editable .", "--editable=.", " -e .  # the app", "shop @ file:."],
 )
 def test_line_that_names_the_app(project, line):
     assert dependencies.find(project({"requirements.txt": f"flask\n{line}\n", "setup.py": ""})).is_package
@@ -119,12 +127,20 @@ def test_line_that_does_not_name_the_app(project, line):
             "several files say what to install: poetry.lock, Pipfile.lock",
             "one",
         ),
-        ({"requirements.txt": "", "env/pyvenv.cfg": ""}, "a virtualenv is committed in the repository: env/", "git rm"),
-        ({"requirements.txt": "", "v/bin/activate": ""}, "a virtualenv is committed in the repository: v/", "git rm"),
-        ({"requirements.txt": "", "pyvenv.cfg": ""}, "a virtualenv is committed in the repository: pyvenv.cfg", "git"),
         ({"pyproject.toml": "[project\n"}, "pyproject.toml cannot be read: ", "Correct"),
         ({"pyproject.toml": "name = '\xe9'".encode("latin-1")}, "pyproject.toml cannot be read: ", "Correct"),
         ({"uv.lock": "[[package\n", "pyproject.toml": PYPROJECT}, "uv.lock cannot be read: ", "Correct"),
+        ({"requirements.txt/base.txt": "flask"}, "requirements.txt is a folder, and not a file", "Commit the file"),
+        (
+            {"requirements.txt": "flask\n-rbase.txt\n", "base.txt": ""},
+            "requirements.txt line 2 cannot be read by uv: -rbase.txt",
+            "with a space",
+        ),
+        (
+            {"requirements.txt": "-r more.txt\n", "more.txt": "\n\n-r \\\n base.txt\n", "base.txt": ""},
+            r"more.txt line 3 cannot be read by uv: -r \\",
+            "in one line",
+        ),
         (
             {"requirements.txt": "flask\n-r more.txt\n\n -r base.txt", "more.txt": ""},
             r"base.txt is no file in the repository \(included in requirements.txt line 4\)",
@@ -144,6 +160,57 @@ def test_what_cannot_be_told_is_said_with_the_fix(project, files, message, advic
     with pytest.raises(PhaseError, match=message) as caught:
         dependencies.find(project(files))
     assert advice in caught.value.advice
+
+
+def test_link_that_leads_nowhere_is_told(project):
+    folder = project({"app.py": ""})
+    (folder / "requirements.txt").symlink_to("requirements/production.txt")
+    with pytest.raises(PhaseError, match=r"^requirements\.txt is a link that leads nowhere"):
+        dependencies.find(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "message", "advice"),
+    [
+        ("sub/uv.lock", "sub/uv.lock does not stand in the app's folder", "flask_app_subdirectory"),
+        ("sub/pyproject.toml", "sub/pyproject.toml does not stand in the app's folder", "flask_app_subdirectory"),
+        ("Pipfile", "Pipfile does not say which versions", "Pipfile.lock"),
+    ],
+)
+def test_file_that_is_none_of_requirements_is_not_read_as_one(project, file, message, advice):
+    files = {"sub/uv.lock": UV_LOCK, "sub/pyproject.toml": PYPROJECT, "Pipfile": "[packages]\n"}
+    with pytest.raises(PhaseError, match=f"flask_app_packages_file: {message}") as caught:
+        dependencies.find(project(files), file=file)
+    assert advice in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("pyvenv.cfg", "pyvenv.cfg"),
+        ("bin/activate", "bin/activate"),
+        ("env/pyvenv.cfg", "env/"),
+        ("v/bin/activate", "v/"),
+        ("v/Scripts/activate.bat", "v/"),
+        ("backend/venv/pyvenv.cfg", "backend/venv/"),
+        ("venv/lib/python3.9/site-packages/flask/app.py", "venv/"),
+        ("a/b/.venv/Lib/site-packages/flask/app.py", "a/b/.venv/"),
+    ],
+)
+def test_committed_virtualenv_is_refused_wherever_it_is(project, file, told):
+    with pytest.raises(PhaseError, match=f"a virtualenv is committed in the repository: {re.escape(told)}$") as caught:
+        committed_virtualenv.refuse(project({"app.py": "", file: ""}))
+    assert f"(git rm -r --cached {told.rstrip('/')})" in caught.value.advice
+
+
+def test_what_is_no_virtualenv_is_left_alone(project):
+    committed_virtualenv.refuse(project({"bin/activate.py": "", "shop/activate": "", "lib/site-packages.md": ""}))
+
+
+@pytest.mark.parametrize("line", ['-r "base 2.txt"', "--requirement='base 2.txt'  # all", "-c 'base 2.txt'"])
+def test_name_in_quotes_is_followed(project, line):
+    folder = project({"requirements.txt": f"{line}\n", "base 2.txt": "flask"})
+    assert dependencies.find(folder).files == (folder / "requirements.txt", folder / "base 2.txt")
 
 
 def test_includes_are_followed_relative_to_their_file_and_each_once(project):
@@ -176,7 +243,44 @@ dynamic = ["dependencies"]
 [tool.setuptools.dynamic]
 dependencies = {file = ["needs.in"]}
 """
-LOCAL_LOCK = UV_LOCK + '[[package]]\nname = "tax"\nversion = "1"\nsource = { directory = "libs/tax" }\n'
+LOCAL_LOCK = UV_LOCK.replace('{ editable = "." }', '{ editable = "." }\ndependencies = [{ name = "tax" }]')
+LOCAL_LOCK += '[[package]]\nname = "tax"\nversion = "1"\nsource = { directory = "libs/tax" }\n'
+WORKSPACE_LOCK = 'version = 1\n[manifest]\nmembers = ["admin", "root", "shop", "tax"]\n' + "".join(
+    f'[[package]]\nname = "{name}"\nversion = "1"\nsource = {{ {kind} = "{place}" }}\n{more}'
+    for name, kind, place, more in (
+        ("admin", "editable", "apps/admin", ""),
+        ("root", "virtual", ".", ""),
+        ("shop", "editable", "apps/shop", 'dependencies = [{ name = "tax" }]\n'),
+        ("tax", "editable", "libs/tax", ""),
+    )
+)
+SHELF_LOCK = LOCAL_LOCK.replace("directory", "registry").replace("libs/tax", "vendor")
+BY_PATH = PYPROJECT + '[tool.uv.sources]\ntax = { path = "libs/tax" }\n'
+LIBRARY = '[project]\nname = "tax"\nversion = "1"\n'
+READS = "from setuptools import setup\nsetup(name='shop', install_requires=open('needs.txt').read().split())\n"
+NAMES = "from setuptools import setup\nsetup(install_requires=['flask'], long_description=open('more').read())\n"
+REFERS = "[options]\ninstall_requires = file: needs.txt\n"
+EXTRAS = PYPROJECT.partition("[project.opt")[0] + 'dynamic = ["optional-dependencies"]\n'
+EXTRAS_IN_FILE = EXTRAS + '[tool.setuptools.dynamic]\noptional-dependencies = {web = {file = ["needs.txt"]}}\n'
+HATCH = EXTRAS.replace("optional-d", "d").replace('dependencies = ["flask"]\n', "")
+HATCH += '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+NEEDS = ({"needs.txt": "flask"}, {"needs.txt": "quart"})
+
+
+def reading(files: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """A change of a file that something in ``files`` reads."""
+    return files | NEEDS[0], NEEDS[1]
+
+
+def using(files: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """A change of a library that something in ``files`` installs."""
+    library = {"libs/tax/tax.py": "rate = 7", "libs/tax/pyproject.toml": LIBRARY}
+    return library | files, {"libs/tax/tax.py": "rate = 9"}
+
+
+def offering(files: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """A new version in a folder that ``files`` has packages taken from."""
+    return files | {"vendor/tax-1.0-py3-none-any.whl": "1"}, {"vendor/tax-2.0-py3-none-any.whl": "2"}
 
 
 @pytest.mark.parametrize(
@@ -210,6 +314,57 @@ LOCAL_LOCK = UV_LOCK + '[[package]]\nname = "tax"\nversion = "1"\nsource = { dir
             {"pyproject.toml": PYPROJECT + "[dependency-groups]\nx = []"},
         ),
         ({"uv.lock": LOCAL_LOCK, "pyproject.toml": PYPROJECT, "libs/tax/tax.py": "1"}, {"libs/tax/tax.py": "2"}),
+        using({"pyproject.toml": BY_PATH}),
+        using({"pyproject.toml": PYPROJECT.replace('"flask"', '"tax @ file:./libs/tax"')}),
+        using({"pyproject.toml": BY_PATH.replace('path = "libs/tax"', "workspace = true")}),
+        using({"pyproject.toml": BY_PATH, "requirements.txt": "."}),
+        using({"requirements.txt": "file:///${PROJECT_ROOT}/libs/tax"}),
+        using({"requirements.txt": "${SOMEWHERE}/libs/tax"}),
+        using({"requirements.txt": "file://localhost/${PWD}/libs/tax"}),
+        using({"requirements.txt": "\ufeff-e ./libs/tax"}),
+        using({"requirements.txt": "\ufeff-r base.txt", "base.txt": "-e ./libs/tax"}),
+        using(
+            {"requirements.txt": "./my libs/vat", "my libs/vat/pyproject.toml": BY_PATH.replace("libs", "../../libs")}
+        ),
+        ({"requirements.txt": "./my libs/tax", "my libs/tax/setup.py": "1"}, {"my libs/tax/setup.py": "2"}),
+        ({"requirements.txt": "./my libs/tax # ours", "my libs/tax/setup.py": "1"}, {"my libs/tax/setup.py": "2"}),
+        ({"requirements.txt": "tax @ file:my%20libs/tax", "my libs/tax/setup.py": "1"}, {"my libs/tax/setup.py": "2"}),
+        ({"requirements.txt": "-e tax", "tax/setup.py": "1"}, {"tax/setup.py": "2"}),
+        ({"requirements.txt": "-e file:tax", "tax/setup.py": "1"}, {"tax/setup.py": "2"}),
+        ({"requirements.txt": "\ufeff-r base.txt", "base.txt": "flask==3.0"}, {"base.txt": "flask==3.1"}),
+        ({"requirements.txt": "-r base 2.txt", "base 2.txt": "flask==3.0"}, {"base 2.txt": "flask==3.1"}),
+        ({"requirements.txt": "tax @ tax", "tax/setup.py": "1"}, {"tax/setup.py": "2"}),
+        (
+            {"requirements.txt": "tax-1.0-py3-none-any.whl", "tax-1.0-py3-none-any.whl": "1"},
+            {"tax-1.0-py3-none-any.whl": "2"},
+        ),
+        using({"requirements.txt": "./libs/vat", "libs/vat/pyproject.toml": BY_PATH.replace("libs/tax", "../tax")}),
+        using(
+            {"requirements.txt": "./libs/vat", "libs/vat/pyproject.toml": PYPROJECT.replace("flask", "t @ file:../tax")}
+        ),
+        reading({"setup.py": READS}),
+        reading({"setup.py": "", "setup.cfg": REFERS}),
+        reading({"setup.py": "", "setup.cfg": "[options.extras_require]\nweb = file: needs.txt\n"}),
+        reading({"requirements.txt": ".", "setup.py": READS}),
+        reading({"requirements.txt": ".", "setup.cfg": REFERS, "pyproject.toml": "[tool.ruff]"}),
+        reading({"requirements.txt": "./libs/vat", "libs/vat/setup.py": READS.replace("needs", "../../needs")}),
+        reading({"setup.py": "from setuptools import setup\nsetup(**__import__('json').load(open('needs.txt')))\n"}),
+        reading({"setup.py": "from setuptools import setup\nsetup(setup_requires=['pbr'], pbr=True)\n"}),
+        reading({"setup.py": "import own\nown.setup(install_requires=[])\n"}),
+        reading({"setup.py": "setup(\n"}),
+        reading({"pyproject.toml": EXTRAS_IN_FILE}),
+        reading({"pyproject.toml": EXTRAS, "setup.py": READS}),
+        reading({"pyproject.toml": HATCH, "hatch_build.py": "open('needs.txt')"}),
+        offering({"requirements.txt": "--find-links ./vendor\ntax\n"}),
+        offering({"requirements.txt": "-f vendor\ntax\n"}),
+        offering({"requirements.txt": '--find-links="./vendor"\ntax\n'}),
+        offering({"requirements.txt": "-i vendor\ntax\n"}),
+        offering({"requirements.txt": "-r more/base.txt\n", "more/base.txt": "-f ../vendor\ntax\n"}),
+        offering({"pyproject.toml": PYPROJECT + '[tool.uv]\nfind-links = ["vendor"]\n'}),
+        offering({"pyproject.toml": PYPROJECT + '[[tool.uv.index]]\nurl = "vendor"\nformat = "flat"\n'}),
+        offering({"pyproject.toml": PYPROJECT + '[tool.uv.pip]\nfind-links = ["vendor"]\n'}),
+        offering({"pyproject.toml": PYPROJECT, "uv.toml": 'find-links = ["./vendor"]\n'}),
+        offering({"uv.lock": SHELF_LOCK, "pyproject.toml": PYPROJECT}),
     ],
 )
 def test_key_changes_when_what_is_installed_may_change(project, before, after):
@@ -233,10 +388,45 @@ def test_key_changes_when_what_is_installed_may_change(project, before, after):
             {"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT},
             {"uv.lock": UV_LOCK.replace('"1.0"', '"1.1"'), "pyproject.toml": PYPROJECT.replace("1.0", "1.1")},
         ),
+        ({"requirements.txt": "flask==3.1\ntax==1.0\n", "flask": "", "tax/setup.py": ""}, {"tax/setup.py": "1"}),
+        ({"requirements.txt": "./libs/tax", "libs/tax/pyproject.toml": LIBRARY}, {"app.py": "changed"}),
+        ({"requirements.txt": "./my libs/tax[web] ; os_name != ''", "my libs/tax/pyproject.toml": LIBRARY}, {"a": ""}),
+        (
+            {
+                "requirements.txt": "-i https://index.example.com/simple\nflask[async]>=3,<4; os_name != 'a/b' # ./x\n"
+                "tax==1.0 \\\n    --hash=sha256:00\nx @ git+ssh://git@git.example.com/x.git@v1#subdirectory=a/b\n"
+                "-e git+https://git.example.com/y#egg=y\n-r https://git.example.com/base.txt\n--no-binary :all:\n",
+            },
+            {"app.py": "changed"},
+        ),
+        ({"requirements.txt": "-f vendor\ntax", "vendor/tax-1.0.zip": ""}, {"app.py": "changed"}),
+        ({"uv.lock": LOCAL_LOCK, "pyproject.toml": BY_PATH, "libs/tax/setup.py": READS}, {"app.py": "changed"}),
+        ({"uv.lock": UV_LOCK, "pyproject.toml": PYPROJECT + "[tool.uv]\nfind-links = ['v']", "v/a": ""}, {"v/b": ""}),
+        ({"setup.py": NAMES, "more": "1"}, {"more": "2", "shop/__init__.py": ""}),
+        (
+            {"requirements.txt": "-e .", "setup.py": NAMES, "setup.cfg": REFERS.replace("file: needs.txt", "flask")},
+            {"a": ""},
+        ),
+        (
+            {"pyproject.toml": PYPROJECT.replace('"flask"', '"x @ git+https://git.example.com/x"')},
+            {"app.py": "changed"},
+        ),
+        ({"pyproject.toml": EXTRAS_IN_FILE, "needs.txt": ""}, {"app.py": "changed"}),
+        ({"pyproject.toml": PYPROJECT + "[[tool.uv.index]]\nurl = 'https://index.example.com/simple'\n"}, {"a": ""}),
+        ({"pyproject.toml": PYPROJECT.replace('version = "1.0"', 'dynamic = ["version"]') + BUILDS}, {"VERSION": "2"}),
     ],
 )
 def test_key_stays_when_only_the_app_changes(project, before, after):
     assert key(project(before)) == key(project(after))
+
+
+def test_key_changes_with_a_folder_in_a_lock_that_only_uv_reads(project):
+    lock = 'lock-version = "1.0"\n[[packages]]\nname = "tax"\ndirectory = { path = "tax" }\n'
+    keys = set()
+    for code in "12":
+        found = dependencies.find(project({"pylock.toml": lock, "tax/setup.py": code}), file="pylock.toml")
+        keys.add(dependencies.key(found, python="3.13.5", uv="uv 0.13.8", architecture="x86_64"))
+    assert len(keys) == 2
 
 
 @pytest.mark.parametrize("settings", ["uv.toml", "pyproject.toml"])
@@ -256,6 +446,39 @@ def test_key_changes_with_the_settings_in_a_folder_above(project, settings):
 def test_key_changes_with_the_machine_and_on_request(project, other):
     folder = project({"requirements.txt": "flask"})
     assert key(folder) != key(folder, **other)
+
+
+def test_key_changes_with_what_links_of_a_library_lead_to(project):
+    folder = project({"requirements.txt": "./libs/tax", "libs/tax/pyproject.toml": LIBRARY, "common/a.py": "1"})
+    (folder / "libs/tax/common").symlink_to("../../common")
+    before = key(folder)
+    assert key(project({"common/a.py": "2"})) != before
+
+
+def test_key_of_a_workspace_s_member_changes_with_its_own_libraries(project):
+    lock = WORKSPACE_LOCK
+    top = project(
+        {
+            "uv.lock": lock, "pyproject.toml": LIBRARY, "apps/shop/pyproject.toml": PYPROJECT,
+            "libs/tax/tax.py": "1", "apps/admin/admin.py": "1",
+        }
+    )  # fmt: skip
+
+    def found() -> str:
+        needs = dependencies.find(top / "apps/shop", checkout=top)
+        assert (needs.file, needs.files[0]) == ("uv.lock", top / "uv.lock")
+        return dependencies.key(needs, python="3.13.5", uv="uv 0.13.8", architecture="x86_64")
+
+    before = found()
+    project({"apps/admin/admin.py": "2", "uv.lock": lock.replace('shop"\nversion = "1"', 'shop"\nversion = "2"')})
+    assert found() == before
+    project({"libs/tax/tax.py": "2"})
+    assert found() != before
+
+
+def test_project_beside_a_workspace_is_resolved_by_itself(project):
+    top = project({"uv.lock": WORKSPACE_LOCK, "pyproject.toml": LIBRARY, "apps/new/pyproject.toml": PYPROJECT})
+    assert dependencies.find(top / "apps/new", checkout=top).file == "pyproject.toml"
 
 
 def test_key_is_the_same_in_every_folder(tmp_path):
@@ -309,18 +532,23 @@ def package(name: str, code: str, *needs: str) -> dict[str, str]:
     }
 
 
+def make_wheel(folder: Path, name: str) -> Path:
+    wheel = folder / f"{name}-1.0-py3-none-any.whl"
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(f"{name}.py", "")
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return wheel
+
+
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of wheels: alpha, beta and webby, each one module."""
     folder = tmp_path_factory.mktemp("wheels")
     for name in ("alpha", "beta", "webby"):
-        wheel = folder / f"{name}-1.0-py3-none-any.whl"
-        info = f"{name}-1.0.dist-info"
-        with zipfile.ZipFile(wheel, "w") as archive:
-            archive.writestr(f"{name}.py", "")
-            archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-            archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-            archive.writestr(f"{info}/RECORD", "")
+        make_wheel(folder, name)
     return folder
 
 
@@ -368,6 +596,13 @@ def test_requirements_with_includes_are_installed(project, install):
     assert install(folder) == {"alpha", "beta"}
 
 
+def test_folder_of_packages_is_found_beside_the_file_that_names_it(project, install, shelf):
+    wheel = make_wheel(shelf.parent, "delta").read_bytes()
+    files = package("shop", "", "alpha") | {"requirements/base.txt": '-f "../vendor"\n-e .\ndelta\n'}
+    folder = project({**files, "vendor/delta-1.0-py3-none-any.whl": wheel})
+    assert install(folder, file="requirements/base.txt") == {"alpha", "delta"}
+
+
 @pytest.mark.parametrize("line", [".", "-e ."])
 def test_app_named_in_requirements_brings_its_own_dependencies(project, install, tmp_path, line):
     folder = project(
@@ -376,6 +611,13 @@ def test_app_named_in_requirements_brings_its_own_dependencies(project, install,
     assert install(folder) == {"alpha", "beta"}, "shared by releases: the app itself may not be in it"
     assert (tmp_path / "lib/shop/__init__.py").is_file()
     assert not list(folder.glob(".requirements*")), "the checkout stays as it was committed"
+
+
+def test_app_whose_backend_alone_knows_its_dependencies_brings_them(project, install):
+    """As with [tool.poetry.dependencies]."""
+    assert install(project({**package("shop", "", "alpha"), "pyproject.toml": IN_TREE, "requirements.txt": "."})) == {
+        "alpha"
+    }
 
 
 def test_extras_of_the_app_are_installed(project, install):

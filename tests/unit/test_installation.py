@@ -38,6 +38,23 @@ from ansible_collections.baremetal.flask.plugins.module_utils.settings import Se
 VERSIONS = {"main": {"alpha": ["1.0", "2.0", "3.0b1"], "beta": ["1.0"]}, "more": {"alpha": ["1.0"], "gamma": ["1.0"]}}
 PROJECT = '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["alpha"]\n'
 
+BUILDS = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+#: Builds an empty package without fetching anything.
+BACKEND = """
+import pathlib, zipfile
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    with zipfile.ZipFile(pathlib.Path(folder, "tax-1-py3-none-any.whl"), "w") as wheel:
+        lines = "Metadata-Version: 2.1", "Name: tax", "Version: 1", "Requires-Dist: beta", ""
+        wheel.writestr("tax-1.dist-info/METADATA", chr(10).join(lines))
+        lines = "Wheel-Version: 1.0", "Root-Is-Purelib: true", "Tag: py3-none-any", ""
+        wheel.writestr("tax-1.dist-info/WHEEL", chr(10).join(lines))
+        wheel.writestr("tax-1.dist-info/RECORD", "")
+    return "tax-1-py3-none-any.whl"
+
+build_editable = build_wheel
+"""
+
 Install = Callable[..., set[str]]
 Uv = Callable[..., None]
 
@@ -108,18 +125,26 @@ def uv(tmp_path: Path) -> Uv:
 def install(tmp_path: Path, indexes: dict[str, str], uv: Uv) -> Install:
     """Install what files say, from the indexes; ``main`` is the public one. Returns name-version of what is there."""
 
-    def work(files: Mapping[str, str], *, env: Mapping[str, str] = {}, **options: object) -> set[str]:
-        folder, venv = tmp_path / "src", tmp_path / "venv"
-        folder.mkdir(exist_ok=True)
-        for name, content in files.items():
-            (folder / name).write_text(content)
+    def work(
+        files: Mapping[str, str], *, subdirectory: str = "", env: Mapping[str, str] = {}, **options: object
+    ) -> set[str]:
+        checkout, venv = tmp_path / "src", tmp_path / "venv"
+        write(checkout, files)
+        folder = checkout / subdirectory
         uv("venv", "--quiet", "--clear", venv, cwd=folder, more={"UV_NO_CONFIG": "1"})
-        needs = dependencies.find(folder)
+        needs = dependencies.find(folder, checkout=checkout)
         for step in installation.Installation(needs, Path("uv"), venv, tmp_path / "scratch", **options).steps():
             uv(*step.words[1:], cwd=folder, more={"UV_DEFAULT_INDEX": indexes["main"], **env, **step.env})
         return {path.name.removesuffix(".dist-info") for path in venv.glob("lib/*/site-packages/*.dist-info")}
 
     return work
+
+
+def write(folder: Path, files: Mapping[str, str]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
 
 
 def locked(folder: Path, uv: Uv, project: str) -> dict[str, str]:
@@ -236,6 +261,32 @@ def test_settings_of_the_host_and_of_other_files_have_no_say(install, tmp_path):
     assert install({"pyproject.toml": PROJECT}) == {"alpha-2.0"}
     plain = {"requirements.txt": "alpha\n", "pyproject.toml": '[tool.uv]\nprerelease = "allow"\n'}
     assert install(plain) == {"alpha-2.0"}, "pip does not read it"
+
+
+@pytest.mark.parametrize("own_index", [False, True])
+def test_no_group_of_a_lock_is_installed(install, indexes, uv, tmp_path, own_index):
+    groups = '[dependency-groups]\ndev = ["beta"]\nlint = ["beta"]\n[tool.uv]\ndefault-groups = ["dev", "lint"]\n'
+    index = f'[[tool.uv.index]]\nurl = "{indexes["main"]}"\ndefault = true\n'
+    assert install(locked(tmp_path / "developer", uv, PROJECT + groups + index), own_index=own_index) == {"alpha-2.0"}
+
+
+@pytest.mark.parametrize("own_index", [False, True])
+def test_member_of_a_workspace_is_installed_as_it_is_locked(install, indexes, uv, tmp_path, own_index):
+    """The lock is that of the whole workspace, in a folder above."""
+    index = f'[[tool.uv.index]]\nurl = "{indexes["main"]}"\ndefault = true\n'
+    files = {
+        "pyproject.toml": f'[tool.uv.workspace]\nmembers = ["apps/*", "libs/*"]\n[tool.uv]\n{index}',
+        "apps/shop/pyproject.toml": PROJECT.replace('"alpha"', '"alpha<3", "tax"')
+        + "[tool.uv.sources]\ntax = { workspace = true }\n",
+        "apps/admin/pyproject.toml": PROJECT.replace("shop", "admin").replace("alpha", "alpha<2"),
+        "libs/tax/pyproject.toml": PROJECT.replace("shop", "tax").replace("alpha", "beta") + BUILDS,
+        "libs/tax/backend.py": BACKEND,
+    }
+    write(tmp_path / "developer", files)
+    uv("lock", "--quiet", cwd=tmp_path / "developer")
+    files["uv.lock"] = (tmp_path / "developer/uv.lock").read_text()
+    there = install(files, subdirectory="apps/shop", own_index=own_index)
+    assert there == {"alpha-1.0", "beta-1.0", "tax-1"}, "by itself, the app would get alpha 2.0"
 
 
 # --- a line that is wrong ---------------------------------------------------------------------------------------------

@@ -295,7 +295,11 @@ def test_many_dotted_names():
         ("pyproject.toml", "[project]\ndynamic = 3", "project.dynamic is a whole number, must be a list"),
         ("pyproject.toml", "[project]\nname = 0x" + "f" * 5000, "project.name is a number with too many digits"),
         ("uv.lock", "package = 'x'", "package is text, must be a list"),
-        ("uv.lock", "[[package]]\nsource = {path = 2020-01-01}", "package[0].source.path is a date or time"),
+        (
+            "uv.lock",
+            "[[package]]\nname = 'a'\nsource = {path = 2020-01-01}",
+            "package[0].source.path is a date or time",
+        ),
         ("poetry.lock", "metadata = 'x'", "metadata is text, must be a table"),
         ("poetry.lock", "[[package]]\nname = 'a'", "package[0] lacks 'version'"),
         ("app.json", '{"cron": [{"command": "a \\ud800", "schedule": "@daily"}]}', "cron[0].command holds half"),
