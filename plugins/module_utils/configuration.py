@@ -108,6 +108,7 @@ def suggest(settings: Settings, suggested: app_json.Suggested, folder: Path, *, 
         settings,
         formation={**formation, **settings.formation},
         jobs=jobs if given.first_host and not given.has_jobs else settings.jobs,
+        job_names=settings.job_names if given.has_jobs else tuple(jobs),
     )
 
 

@@ -114,7 +114,8 @@ def test_the_inventory_wins_over_app_json(tmp_path, given):
     bound = dataclasses.replace(given, formation={"clock"}, has_jobs=True, absent={"worker"})
     assert configuration.suggest(Settings(), adopted.suggested, tmp_path, given=bound) == Settings()
     second = dataclasses.replace(given, first_host=False)
-    assert configuration.suggest(Settings(), adopted.suggested, tmp_path, given=second).jobs == {}
+    elsewhere = configuration.suggest(Settings(), adopted.suggested, tmp_path, given=second)
+    assert (elsewhere.jobs, elsewhere.job_names) == ({}, ("cron-1",))
 
 
 def test_what_may_be_secret_in_a_file_of_settings():
