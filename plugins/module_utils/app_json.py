@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.baremetal.flask.plugins.module_utils import calendars, envfile
+from ansible_collections.baremetal.flask.plugins.module_utils import calendars, envfile, procfile
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import PROCESS_TYPE
 
@@ -178,6 +178,8 @@ def _command(value: Any, where: str) -> tuple[str, ...]:
         value = value["command"]
     if not isinstance(value, str) or not value.strip() or re.search(r"[\x00-\x08\x0b-\x1f\x7f]", value):
         raise _wrong(f"{NAME}: {where} is {_shown(value)}, must be a shell command")
+    if problem := procfile.shell_problem(value.strip()):
+        raise _wrong(f"{NAME}: {where} {problem}")
     return (value.strip(),)
 
 

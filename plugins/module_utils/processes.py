@@ -172,10 +172,8 @@ def _write_launcher(runtime: Runtime, kind: str, plan: Plan, built: Manifest, *,
             (release.path / "entry").mkdir()
             files.write(release.path / "entry/baremetal_flask_entry.py", module)
             command = f'PYTHONPATH="{release.path}/entry${{PYTHONPATH:+:$PYTHONPATH}}" {command}'
-    plain = True if kind == WEB and plan.server != servers.PROCFILE else None
-    text = procfile.launcher(
-        command, folder=folder, variables=variables, defaults=defaults, beginnings=beginnings, plain=plain
-    )
+    plain = kind == WEB and plan.server != servers.PROCFILE
+    text = procfile.launcher(command, variables=variables, defaults=defaults, beginnings=beginnings, plain=plain)
     files.write(release.bin / kind, text, mode=0o755)
 
 
@@ -185,7 +183,7 @@ def _write_jobs(runtime: Runtime, plan: Plan) -> None:
         files.write(release.path / "job-run", job_run(release), mode=0o755)
         files.write(release.path / "job-ended", job_ended(release), mode=0o755)
     for job in plan.jobs:
-        files.write(release.bin / job.name, procfile.launcher(job.command, folder=runtime.folder), mode=0o755)
+        files.write(release.bin / job.name, procfile.launcher(job.command), mode=0o755)
         limits = plan.limits.get(job.name, {})
         timer, service = job_units(runtime, job, stop_seconds=plan.settings.stop_seconds, limits=limits)
         files.write(release.units / release.app.unit(job.name, 1, release.id, kind="timer"), timer)

@@ -167,7 +167,7 @@ def _refuse_full(this: phase.Phase, release: Release, found: manifest.Manifest) 
 def _run(release, found: manifest.Manifest, words: str, *, title: str, options: dict) -> list[str]:
     seconds = options["command_seconds"]
     try:
-        printed = _call(release, found, ["/bin/sh", "-c", words], seconds=seconds, title=title)
+        printed = _call(release, found, [command.SHELL, "-c", words], seconds=seconds, title=title)
     except command.CommandError as error:
         how = "took too long" if error.code is None else f"ended with {error.code}"
         exception = journal.exception([journal.Line("", line) for line in error.output.splitlines()])

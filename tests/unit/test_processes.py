@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from ansible_collections.baremetal.flask.plugins.module_utils import ports, processes
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils.formation import Job
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release
 from ansible_collections.baremetal.flask.plugins.module_utils.manifest import Manifest
 from ansible_collections.baremetal.flask.plugins.module_utils.settings import Settings
@@ -85,10 +88,21 @@ def test_everything_of_a_procfile(release):
     )
     assert "PORT" not in files["bin/worker"]
     assert "GUNICORN" not in files["bin/worker"]
-    assert files["bin/worker"].endswith("exec rq worker\n")
+    assert "exec /bin/bash -c 'exec rq worker'\n" in files["bin/worker"]
+    assert "/bin/bash -c 'cd x && python clock.py' &\n" in files["bin/clock"]
     assert "TimeoutStopSec=900\n" in files[f"units/shop.worker.2.{ID}.service"]
     assert "TimeoutStopSec=900\n" not in files[f"units/shop.web.1.{ID}.service"]
     assert all(Path(release.bin / name).stat().st_mode & 0o111 for name in ("web", "worker", "clock", "tidy"))
+
+
+def test_whatever_bash_understands_is_written(release):
+    """app.json and other files have commands of their own, which nothing but bash has looked at."""
+    jobs = {"tidy": {"command": "flask tidy # don't stop", "calendar": "daily"}}
+    made = dataclasses.replace(plan(release), jobs=(Job("cron-1", "a 'b", "daily"), Job("tidy", **jobs["tidy"])))
+    assert plan(release, jobs=jobs).jobs == made.jobs[1:]
+    files = write(release, made)
+    assert "flask tidy # don" in files["bin/tidy"]
+    assert shlex.quote("a 'b") in files["bin/cron-1"]
 
 
 def test_every_process_knows_how_many_workers_fit_the_host(release):
