@@ -97,11 +97,12 @@ def plan(folder: Path, settings: Settings) -> Plan:
     server = servers.choose(settings.server, has_web=WEB in commands)
     servers.refuse(server, worker_class=settings.worker_class)
     instances = formation.instances(settings.formation, commands)
+    formation.check_single(settings.single_processes, commands)
     jobs = tuple(Job(**{"name": name, **options}) for name, options in settings.jobs.items())
     formation.refuse_equal_names(jobs, commands)
     for job in jobs:
         _check_calendar(job)
-    known = {*commands, WEB, *(job.name for job in jobs)} - {procfile.RELEASE}
+    known = {*commands, WEB, *settings.job_names} - {procfile.RELEASE}
     limits = formation.limits(settings.process_limits, known=known)
     return Plan(settings, commands, server, instances, jobs, limits)
 
@@ -177,10 +178,8 @@ def _write_launcher(runtime: Runtime, kind: str, plan: Plan, built: Manifest, *,
             (release.path / "entry").mkdir()
             files.write(release.path / "entry/baremetal_flask_entry.py", module)
             command = f'PYTHONPATH="{release.path}/entry${{PYTHONPATH:+:$PYTHONPATH}}" {command}'
-    plain = True if kind == WEB and plan.server != servers.PROCFILE else None
-    text = procfile.launcher(
-        command, folder=folder, variables=variables, defaults=defaults, beginnings=beginnings, plain=plain
-    )
+    plain = kind == WEB and plan.server != servers.PROCFILE
+    text = procfile.launcher(command, variables=variables, defaults=defaults, beginnings=beginnings, plain=plain)
     files.write(release.bin / kind, text, mode=0o755)
 
 
@@ -190,7 +189,7 @@ def _write_jobs(runtime: Runtime, plan: Plan) -> None:
         files.write(release.path / "job-run", job_run(release), mode=0o755)
         files.write(release.path / "job-ended", job_ended(release), mode=0o755)
     for job in plan.jobs:
-        files.write(release.bin / job.name, procfile.launcher(job.command, folder=runtime.folder), mode=0o755)
+        files.write(release.bin / job.name, procfile.launcher(job.command), mode=0o755)
         limits = plan.limits.get(job.name, {})
         timer, service = job_units(runtime, job, stop_seconds=plan.settings.stop_seconds, limits=limits)
         files.write(release.units / release.app.unit(job.name, 1, release.id, kind="timer"), timer)

@@ -39,6 +39,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+#: Of a field that is only checked: it decides no release.
+_NO_INPUT = {"input": False}
+
+
 @dataclass(frozen=True)
 class Settings:
     """
@@ -47,9 +51,11 @@ class Settings:
     :param server: one of ``servers.NAMES``.
     :param worker_class: gunicorn's; "" for the app's own settings, else gthread.
     :param formation: how many instances of each process type run on this host, where that is not the default.
+    :param single_processes: process types that run on the first host only.
     :param process_limits: what an instance of a process type, or a job, may take.
     :param stop_seconds: how long workers and jobs may take to finish.
     :param jobs: the jobs that run on this host.
+    :param job_names: of all jobs, also those that run on another host.
     :param python: the version, ``3.12`` or ``3.12.4``; "" for what the app's files say.
     :param apt_packages: Debian packages that the app or its build needs.
     :param build_commands: shell commands to run in the checkout before the packages are installed.
@@ -68,9 +74,11 @@ class Settings:
     server: str = ""
     worker_class: str = ""
     formation: dict[str, int] = field(default_factory=dict)
+    single_processes: tuple[str, ...] = field(default=(), metadata=_NO_INPUT)
     process_limits: dict[str, dict] = field(default_factory=dict)
     stop_seconds: int = 300
     jobs: dict[str, dict] = field(default_factory=dict)
+    job_names: tuple[str, ...] = field(default=(), metadata=_NO_INPUT)
     python: str = ""
     apt_packages: tuple[str, ...] = ()
     build_commands: tuple[str, ...] = ()
@@ -90,8 +98,9 @@ class Settings:
         chosen = {name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()}
         chosen["subdirectory"] = chosen.get("subdirectory", "").strip("/")
         first = given.get("first_host") is not False
-        single = given.get("single_processes") or ()
+        single = chosen.get("single_processes", ())
         chosen["formation"] = processes.read_formation(chosen.get("formation", {}), single=single, first_host=first)
+        chosen["job_names"] = tuple(map(str, chosen.get("jobs", {})))
         jobs = processes.read_jobs(chosen.get("jobs", {}), first_host=first)
         chosen["jobs"] = {job.name: job.options() for job in jobs}
         return cls(**chosen)
@@ -103,7 +112,7 @@ class Settings:
         collection knows more settings.
         """
         default = Settings()
-        chosen = {each.name: getattr(self, each.name) for each in fields(self)}
+        chosen = {each.name: getattr(self, each.name) for each in fields(self) if each.metadata.get("input", True)}
         return {
             f"flask_app_{name}": value if isinstance(value, str) else json.dumps(value, sort_keys=True)
             for name, value in chosen.items()

@@ -176,7 +176,7 @@ def _refuse_full(this: phase.Phase, release: Release, found: manifest.Manifest) 
 def _run(release, found: manifest.Manifest, words: str, *, title: str, options: dict) -> list[str]:
     seconds = options["command_seconds"]
     try:
-        printed = _call(release, found, ["/bin/sh", "-c", words], seconds=seconds, title=title)
+        printed = _call(release, found, [command.SHELL, "-c", words], seconds=seconds, title=title)
     except command.CommandError as error:
         how = "took too long" if error.code is None else f"ended with {error.code}"
         exception = journal.exception([journal.Line("", line) for line in error.output.splitlines()])
@@ -194,10 +194,8 @@ def _call(release: Release, found: manifest.Manifest, argv: list[str], *, second
     """Run a program as the app's processes run, and return what it printed."""
     unit = release.app.one_off_unit("release-phase")
     command.run(["systemctl", "stop", unit], check=False)
-    properties = {**found.runtime(release).service(), "RuntimeMaxSec": str(seconds), "SyslogIdentifier": unit}
-    # systemd would put in variables itself, as text that a shell then reads once more.
-    literal = [word.replace("$", "$$") for word in argv]
-    return command.run([*command.transient(unit, properties=properties), *literal], timeout=seconds + 15, title=title)
+    properties = {**found.runtime(release).service(), "SyslogIdentifier": unit}
+    return command.run_unit(unit, argv, properties=properties, seconds=seconds, title=title)
 
 
 def main() -> None:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from ansible_collections.baremetal.flask.plugins.module_utils import ports, processes
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+from ansible_collections.baremetal.flask.plugins.module_utils.formation import Job
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release
 from ansible_collections.baremetal.flask.plugins.module_utils.manifest import Manifest
 from ansible_collections.baremetal.flask.plugins.module_utils.settings import Settings
@@ -85,10 +88,21 @@ def test_everything_of_a_procfile(release):
     )
     assert "PORT" not in files["bin/worker"]
     assert "GUNICORN" not in files["bin/worker"]
-    assert files["bin/worker"].endswith("exec rq worker\n")
+    assert "exec /bin/bash -c 'exec rq worker'\n" in files["bin/worker"]
+    assert "/bin/bash -c 'cd x && python clock.py' &\n" in files["bin/clock"]
     assert "TimeoutStopSec=900\n" in files[f"units/shop.worker.2.{ID}.service"]
     assert "TimeoutStopSec=900\n" not in files[f"units/shop.web.1.{ID}.service"]
     assert all(Path(release.bin / name).stat().st_mode & 0o111 for name in ("web", "worker", "clock", "tidy"))
+
+
+def test_whatever_bash_understands_is_written(release):
+    """app.json and other files have commands of their own, which nothing but bash has looked at."""
+    jobs = {"tidy": {"command": "flask tidy # don't stop", "calendar": "daily"}}
+    made = dataclasses.replace(plan(release), jobs=(Job("cron-1", "a 'b", "daily"), Job("tidy", **jobs["tidy"])))
+    assert plan(release, jobs=jobs).jobs == made.jobs[1:]
+    files = write(release, made)
+    assert "flask tidy # don" in files["bin/tidy"]
+    assert shlex.quote("a 'b") in files["bin/cron-1"]
 
 
 def test_every_process_knows_how_many_workers_fit_the_host(release):
@@ -129,6 +143,9 @@ def test_host_that_cannot_close_the_port_is_refused(release):
     ("settings", "told"),
     [
         ({"formation": {"wroker": 1}}, "flask_app_formation names 'wroker'"),
+        ({"single_processes": ["clok"]}, "flask_app_single_processes names 'clok', which the Procfile lacks"),
+        ({"single_processes": ["release"]}, "flask_app_single_processes names 'release'"),
+        ({"single_processes": ["clock", "web"]}, "flask_app_single_processes names 'web', and every host"),
         ({"jobs": {"worker": JOBS["tidy"]}}, "flask_app_jobs.worker has the name of a process type"),
         ({"process_limits": {"release": {"memory_max": "1G"}}}, "flask_app_process_limits names 'release'"),
         ({"worker_class": "gevent"}, "flask_app_worker_class 'gevent' is for gunicorn"),
@@ -138,6 +155,14 @@ def test_contradictions_are_refused(release, settings, told):
     with pytest.raises(PhaseError) as caught:
         plan(release, PROCFILE, **settings)
     assert caught.value.message.startswith(told)
+
+
+@pytest.mark.parametrize("first_host", [True, False])
+def test_limits_of_a_job_hold_where_it_runs_and_hinder_no_other_host(release, first_host):
+    jobs, limits = {"tidy": {"command": "x", "calendar": "daily"}}, {"tidy": {"memory_max": "512M"}}
+    made = plan(release, PROCFILE, jobs=jobs, process_limits=limits, first_host=first_host)
+    assert [job.name for job in made.jobs] == (["tidy"] if first_host else [])
+    assert made.limits == {"tidy": {"MemoryMax": "512M"}}
 
 
 def test_calendar_that_systemd_does_not_understand(release):
