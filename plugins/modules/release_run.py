@@ -111,8 +111,9 @@ def work(this: phase.Phase) -> dict:
             again = options["again"] or app.initialising.exists()
             if not again and (full := _refuse_full(this, release, found)):
                 return full
-            files.write(app.initialising, "")
         name = _dump(this, release)
+        if purpose == INIT:
+            files.write(app.initialising, "")
         this.record(history.RELEASE_PHASE, found, note=f"{purpose}: {'; '.join(commands)}")
         for number, words in enumerate(commands, start=1):
             output += _run(
