@@ -225,8 +225,8 @@ def _decisive(places: Iterable[Path], checkout: Path, *, locked: bool = False) -
 
 
 def _is_there(place: Path, checkout: Path) -> bool:
-    # There is none, its name is too long, or it is a link that leads back to itself.
-    with contextlib.suppress(OSError, RuntimeError):
+    # There is none, its name cannot be one, or it is a link that leads back to itself.
+    with contextlib.suppress(OSError, RuntimeError, ValueError):
         return place.resolve(strict=True).is_relative_to(checkout)
     return False
 

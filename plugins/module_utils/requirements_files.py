@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import urllib.parse
@@ -27,6 +28,8 @@ _PLACE = re.compile(
     r"\s*(?P<lead>(?:(?:-e|--editable)[\s=]+)?(?:[\w.-]+\s*(?:\[[^]]*\])?\s*@\s*)?(?:file:(?://(?:localhost)?)?)?)"
     r"(?P<path>[^-\s\[;#][^\[;#]*)(?:\[(?P<extras>[^]]*)\])?"
 )
+#: What a name alone ends in that is that of a file.
+_ARCHIVES = (".whl", ".zip", ".gz", ".tgz", ".bz2", ".tbz", ".xz", ".txz", ".zst", ".lzma")
 #: Variables with which uv names the folder that it works in: the app's.
 _HERE = re.compile(r"\$\{(?:PROJECT_ROOT|PWD)\}")
 
@@ -45,7 +48,7 @@ def with_includes(path: Path, *, checkout: Path, seen: tuple[Path, ...] = (), or
         )
     try:
         content = read(path)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+    except OSError:
         raise PhaseError(
             f"{path.name} is no file in the repository{origin}", advice="Commit it, or remove the line."
         ) from None
@@ -101,11 +104,18 @@ def place(line: str, folder: Path) -> tuple[Path | None, tuple[str, ...]]:
         return None, ()
     whole, word = found["path"].rstrip(), found["path"].split()[0]
     # A name alone is that of a package, whatever folder there is.
-    if "://" in word or not (found["lead"] or word.startswith(".") or "/" in word or (folder / word).is_file()):
+    if "://" in word or not (found["lead"] or word.startswith(".") or "/" in word or word.endswith(_ARCHIVES)):
         return None, ()
     paths = [Path(os.path.normpath(folder / text)) for text in (whole, urllib.parse.unquote(whole), word)]
     extras = tuple(extra.strip() for extra in (found["extras"] or "").split(",") if extra.strip())
-    return next((path for path in paths if path.exists()), paths[0]), extras
+    return next((path for path in paths if _is_there(path)), paths[0]), extras
+
+
+def _is_there(path: Path) -> bool:
+    # Its name may be too long for one.
+    with contextlib.suppress(OSError):
+        return path.exists()
+    return False
 
 
 def without_app(file: Path, folder: Path) -> str:

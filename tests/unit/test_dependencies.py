@@ -98,6 +98,11 @@ def test_line_that_names_the_app(project, line):
     assert dependencies.find(project({"requirements.txt": f"flask\n{line}\n", "setup.py": ""})).is_package
 
 
+@pytest.mark.parametrize("line", [f"./{'x' * 300}", f"-e {'x' * 300}", f"-f {'x' * 300}", f"{'x' * 300}", "-e \0"])
+def test_line_with_a_name_that_no_file_can_have_is_left_to_uv(project, line):
+    assert not dependencies.find(project({"requirements.txt": f"{line}\n"})).is_package
+
+
 @pytest.mark.parametrize(
     "line", ["# -e .", "..", ".hidden", "-e git+https://git.example.com/x.git", "x @ https://git.example.com/.", "a.b"]
 )
@@ -147,6 +152,7 @@ def test_line_that_does_not_name_the_app(project, line):
             "Commit it",
         ),
         ({"requirements.txt": "-r base", "base/x.txt": ""}, "base is no file in the repository", "Commit it"),
+        ({"requirements.txt": f"-r {'x' * 300}"}, "xxx is no file in the repository", "Commit it"),
         ({"requirements.txt": "fl\xe9sk".encode("latin-1")}, "requirements.txt is not UTF-8 text", "UTF-8"),
         ({"requirements.txt": "flask".encode("utf-16")}, "requirements.txt is not UTF-8 text", "Save it as UTF-8"),
         (
