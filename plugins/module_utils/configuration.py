@@ -110,6 +110,8 @@ def _tell_what_is_left_out(asked: app_json.Suggested, *, given: Given) -> None:
 
 def suggest(settings: Settings, suggested: app_json.Suggested, folder: Path, *, given: Given) -> Settings:
     """The settings, and for what the inventory says nothing about, those that the repository asks for."""
+    if not given.has_jobs:
+        settings = dataclasses.replace(settings, job_names=tuple(suggested.jobs))
     if not given.first_host:
         # The file says how many there are of each process and job in all, not on each host.
         return settings

@@ -101,7 +101,7 @@ def plan(folder: Path, settings: Settings) -> Plan:
     formation.refuse_equal_names(jobs, commands)
     for job in jobs:
         _check_calendar(job)
-    known = {*commands, WEB, *(job.name for job in jobs)} - {procfile.RELEASE}
+    known = {*commands, WEB, *settings.job_names} - {procfile.RELEASE}
     limits = formation.limits(settings.process_limits, known=known)
     return Plan(settings, commands, server, instances, jobs, limits)
 

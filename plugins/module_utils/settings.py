@@ -39,6 +39,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+#: Of a field that is only checked: it decides no release.
+_NO_INPUT = {"input": False}
+
+
 @dataclass(frozen=True)
 class Settings:
     """
@@ -50,6 +54,7 @@ class Settings:
     :param process_limits: what an instance of a process type, or a job, may take.
     :param stop_seconds: how long workers and jobs may take to finish.
     :param jobs: the jobs that run on this host.
+    :param job_names: of all jobs, also those that run on another host.
     :param python: the version, ``3.12`` or ``3.12.4``; "" for what the app's files say.
     :param apt_packages: Debian packages that the app or its build needs.
     :param build_commands: shell commands to run in the checkout before the packages are installed.
@@ -71,6 +76,7 @@ class Settings:
     process_limits: dict[str, dict] = field(default_factory=dict)
     stop_seconds: int = 300
     jobs: dict[str, dict] = field(default_factory=dict)
+    job_names: tuple[str, ...] = field(default=(), metadata=_NO_INPUT)
     python: str = ""
     apt_packages: tuple[str, ...] = ()
     build_commands: tuple[str, ...] = ()
@@ -92,6 +98,7 @@ class Settings:
         first = given.get("first_host") is not False
         single = given.get("single_processes") or ()
         chosen["formation"] = processes.read_formation(chosen.get("formation", {}), single=single, first_host=first)
+        chosen["job_names"] = tuple(map(str, chosen.get("jobs", {})))
         jobs = processes.read_jobs(chosen.get("jobs", {}), first_host=first)
         chosen["jobs"] = {job.name: job.options() for job in jobs}
         return cls(**chosen)
@@ -103,7 +110,7 @@ class Settings:
         collection knows more settings.
         """
         default = Settings()
-        chosen = {each.name: getattr(self, each.name) for each in fields(self)}
+        chosen = {each.name: getattr(self, each.name) for each in fields(self) if each.metadata.get("input", True)}
         return {
             f"flask_app_{name}": value if isinstance(value, str) else json.dumps(value, sort_keys=True)
             for name, value in chosen.items()

@@ -47,6 +47,13 @@ def test_what_is_so_by_default_makes_no_other_release():
     assert Settings.read({"formation": {"worker": 2}}).inputs() == {"flask_app_formation": '{"worker": 2}'}
 
 
+def test_names_of_what_runs_elsewhere_are_no_input():
+    job = {"command": "x", "calendar": "daily"}
+    read = Settings.read({"jobs": {"a": job, "b": {**job, "hosts": "all"}}, "first_host": False})
+    assert read.job_names == ("a", "b")
+    assert set(read.inputs()) == {"flask_app_jobs"}
+
+
 def test_hosts_without_the_single_process_have_an_input_less():
     given = {"formation": {"clock": 1, "worker": 1}, "single_processes": ["clock"]}
     first, second = Settings.read(given), Settings.read({**given, "first_host": False})

@@ -140,6 +140,14 @@ def test_contradictions_are_refused(release, settings, told):
     assert caught.value.message.startswith(told)
 
 
+@pytest.mark.parametrize("first_host", [True, False])
+def test_limits_of_a_job_hold_where_it_runs_and_hinder_no_other_host(release, first_host):
+    jobs, limits = {"tidy": {"command": "x", "calendar": "daily"}}, {"tidy": {"memory_max": "512M"}}
+    made = plan(release, PROCFILE, jobs=jobs, process_limits=limits, first_host=first_host)
+    assert [job.name for job in made.jobs] == (["tidy"] if first_host else [])
+    assert made.limits == {"tidy": {"MemoryMax": "512M"}}
+
+
 def test_calendar_that_systemd_does_not_understand(release):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not on this machine")

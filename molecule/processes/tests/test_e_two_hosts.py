@@ -28,6 +28,7 @@ def pair(new_app, machines) -> App:
             "once": {"command": "true", "calendar": "yearly"},
             "each": {"command": "true", "calendar": "yearly", "hosts": "all"},
         },
+        flask_app_process_limits={"once": {"memory_max": "64M"}},
     )
     trees = [probe_files(number, dependency="1.17.0") | {"Procfile": PROCFILE} for number in (1, 2)]
     app.publish([Commit(files=files, tag=f"v{number}") for number, files in enumerate(trees, start=1)])
