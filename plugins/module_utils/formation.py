@@ -94,15 +94,32 @@ def instances(formation: Mapping[str, int], commands: Mapping[str, str]) -> dict
     :param commands: the Procfile's.
     :raises PhaseError: for a type that the Procfile lacks.
     """
+    _refuse_unknown("flask_app_formation", formation, commands)
+    return {kind: count for kind, count in {**_DEFAULT, **formation}.items() if count}
+
+
+def check_single(single: Collection[str], commands: Collection[str]) -> None:
+    """
+    :param single: ``flask_app_single_processes``.
+    :raises PhaseError: for a type that would run on every host all the same.
+    """
+    if procfile.WEB in single:
+        raise PhaseError(
+            "flask_app_single_processes names 'web', and every host of the group app answers requests",
+            advice="Remove it. A host that shall answer none has flask_app_formation: {web: 0} in its own variables.",
+        )
+    _refuse_unknown("flask_app_single_processes", single, commands)
+
+
+def _refuse_unknown(variable: str, kinds: Collection[str], commands: Collection[str]) -> None:
     known = {*commands, procfile.WEB} - {procfile.RELEASE}
-    if unknown := sorted(set(formation) - known):
+    if unknown := sorted(set(kinds) - known):
         close = difflib.get_close_matches(unknown[0], known, n=1)
         have = f"the Procfile has: {', '.join(sorted(known))}" if commands else "the app's folder has no Procfile"
         raise PhaseError(
-            f"flask_app_formation names '{unknown[0]}', which the Procfile lacks; {have}",
+            f"{variable} names '{unknown[0]}', which the Procfile lacks; {have}",
             advice=f"Did you mean {close[0]}?" if close else f"Add '{unknown[0]}: …' to the Procfile, or remove it.",
         )
-    return {kind: count for kind, count in {**_DEFAULT, **formation}.items() if count}
 
 
 def limits(given: Mapping[str, Mapping[str, Any]], *, known: Collection[str]) -> dict[str, dict[str, str]]:

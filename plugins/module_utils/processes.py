@@ -97,6 +97,7 @@ def plan(folder: Path, settings: Settings) -> Plan:
     server = servers.choose(settings.server, has_web=WEB in commands)
     servers.refuse(server, worker_class=settings.worker_class)
     instances = formation.instances(settings.formation, commands)
+    formation.check_single(settings.single_processes, commands)
     jobs = tuple(Job(**{"name": name, **options}) for name, options in settings.jobs.items())
     formation.refuse_equal_names(jobs, commands)
     for job in jobs:

@@ -51,6 +51,7 @@ class Settings:
     :param server: one of ``servers.NAMES``.
     :param worker_class: gunicorn's; "" for the app's own settings, else gthread.
     :param formation: how many instances of each process type run on this host, where that is not the default.
+    :param single_processes: process types that run on the first host only.
     :param process_limits: what an instance of a process type, or a job, may take.
     :param stop_seconds: how long workers and jobs may take to finish.
     :param jobs: the jobs that run on this host.
@@ -73,6 +74,7 @@ class Settings:
     server: str = ""
     worker_class: str = ""
     formation: dict[str, int] = field(default_factory=dict)
+    single_processes: tuple[str, ...] = field(default=(), metadata=_NO_INPUT)
     process_limits: dict[str, dict] = field(default_factory=dict)
     stop_seconds: int = 300
     jobs: dict[str, dict] = field(default_factory=dict)
@@ -96,7 +98,7 @@ class Settings:
         chosen = {name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()}
         chosen["subdirectory"] = chosen.get("subdirectory", "").strip("/")
         first = given.get("first_host") is not False
-        single = given.get("single_processes") or ()
+        single = chosen.get("single_processes", ())
         chosen["formation"] = processes.read_formation(chosen.get("formation", {}), single=single, first_host=first)
         chosen["job_names"] = tuple(map(str, chosen.get("jobs", {})))
         jobs = processes.read_jobs(chosen.get("jobs", {}), first_host=first)

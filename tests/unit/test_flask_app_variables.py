@@ -118,6 +118,7 @@ BAD = [
     ("flask_app_formation", {"we.b": 1}, 'has "we.b", must hold process types and numbers'),
     ("flask_app_formation", {"release": 1}, 'has "release", must hold process types'),
     ("flask_app_single_processes", ["a b"], 'has "a b", must hold process types such as clock'),
+    ("flask_app_single_processes", ["web"], 'has "web", must hold process types such as clock, and never web'),
     ("flask_app_process_limits", {"a b": {}}, 'has "a b", must hold process types or jobs'),
     ("flask_app_jobs", {"web": {}}, 'has "web", must hold names of jobs'),
     ("flask_app_wsgi", "shop", 'is "shop", must be module:name'),

@@ -52,6 +52,7 @@ def test_names_of_what_runs_elsewhere_are_no_input():
     read = Settings.read({"jobs": {"a": job, "b": {**job, "hosts": "all"}}, "first_host": False})
     assert read.job_names == ("a", "b")
     assert set(read.inputs()) == {"flask_app_jobs"}
+    assert Settings.read({"single_processes": ["clock"]}).inputs() == {}
 
 
 def test_hosts_without_the_single_process_have_an_input_less():

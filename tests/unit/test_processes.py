@@ -129,6 +129,9 @@ def test_host_that_cannot_close_the_port_is_refused(release):
     ("settings", "told"),
     [
         ({"formation": {"wroker": 1}}, "flask_app_formation names 'wroker'"),
+        ({"single_processes": ["clok"]}, "flask_app_single_processes names 'clok', which the Procfile lacks"),
+        ({"single_processes": ["release"]}, "flask_app_single_processes names 'release'"),
+        ({"single_processes": ["clock", "web"]}, "flask_app_single_processes names 'web', and every host"),
         ({"jobs": {"worker": JOBS["tidy"]}}, "flask_app_jobs.worker has the name of a process type"),
         ({"process_limits": {"release": {"memory_max": "1G"}}}, "flask_app_process_limits names 'release'"),
         ({"worker_class": "gevent"}, "flask_app_worker_class 'gevent' is for gunicorn"),
