@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ CLEAN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 TRUSTED = "/etc/ssl/certs/ca-certificates.crt"
 #: Settings of the site that the caller's environment may carry (Ansible's ``environment`` keyword).
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+#: How long a program that systemd runs for us may take to end when its time is over.
+_UNIT_STOP_SECONDS = 15
 
 
 class CommandError(PhaseError):
@@ -92,11 +95,37 @@ def _identity(user: str) -> dict[str, Any]:
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": os.getgrouplist(user, entry.pw_gid)}
 
 
-def transient(unit: str, *, properties: Mapping[str, str | Sequence[str]], env: Mapping[str, str] = {}) -> list[str]:
-    """The words before a program that make systemd run it as a unit of its own and wait for it.
+def run_unit(
+    unit: str,
+    argv: Sequence[str | Path],
+    *,
+    properties: Mapping[str, str | Sequence[str]],
+    seconds: float,
+    env: Mapping[str, str] = {},
+    title: str = "",
+) -> str:
+    """Run a program as a unit of its own, and return what it printed. It has ended then, whatever it makes of SIGTERM.
 
     A unit that an interrupted run left behind under this name must be stopped first (``systemctl stop``).
+
+    :param seconds: how long it may take.
+    :raises CommandError: as ``run`` does.
     """
+    limits = {"RuntimeMaxSec": f"{seconds:.0f}", "TimeoutStopSec": str(_UNIT_STOP_SECONDS)}
+    # systemd would put in variables itself, as text that a shell then reads once more.
+    literal = [str(word).replace("$", "$$") for word in argv]
+    words = [*_transient(unit, properties={**properties, **limits}, env=env), *literal]
+    began = time.monotonic()
+    try:
+        return run(words, timeout=seconds + 2 * _UNIT_STOP_SECONDS, title=title)
+    except CommandError as error:
+        # systemd-run ends with 1 when the time is over, as many a program that fails does.
+        late = time.monotonic() - began >= seconds
+        raise CommandError(words, code=None if late else error.code, output=error.output, title=title) from error
+
+
+def _transient(unit: str, *, properties: Mapping[str, str | Sequence[str]], env: Mapping[str, str]) -> list[str]:
+    """The words before a program that make systemd run it as a unit of its own and wait for it."""
     words = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--service-type=exec", f"--unit={unit}"]
     for name, value in properties.items():
         words += [f"--property={name}={item}" for item in ([value] if isinstance(value, str) else value)]
@@ -156,7 +185,6 @@ class Builder:
             "IOSchedulingClass": "idle",
             "MemoryMax": f"{self.memory_mb}M",
             "OOMPolicy": "kill",
-            "RuntimeMaxSec": f"{self.timeout:.0f}",
             "NoNewPrivileges": "yes",
             "CapabilityBoundingSet": "",
             "ProtectSystem": "strict",
@@ -184,11 +212,8 @@ class Builder:
         if secret_env:
             files.write(self.secrets, envfile.render(dict(secret_env)), mode=0o600)
             properties["EnvironmentFile"] = str(self.secrets)
-        # systemd would put variables of its own into the program's words.
-        program = [str(word).replace("$", "$$") for word in argv]
-        words = [*transient(self.unit, properties=properties, env=environment), *program]
         try:
-            return run(words, timeout=self.timeout + 15, title=title)
+            return run_unit(self.unit, argv, properties=properties, seconds=self.timeout, env=environment, title=title)
         except CommandError as error:
             if error.code is None or error.says_disk_full:
                 self.stop_leftover()

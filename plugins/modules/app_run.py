@@ -61,14 +61,12 @@ def work(this: phase.Phase) -> dict:
     found = manifest.require(release)
     this.hide_variables_of(release)
     properties: dict[str, list[str]] = {}
-    for setting in [*one_off.settings(found.runtime(release)), f"RuntimeMaxSec={seconds}"]:
+    for setting in one_off.settings(found.runtime(release)):
         name, _, value = setting.partition("=")
         properties.setdefault(name, []).append(value)
     unit = app.one_off_unit(f"run-{os.getpid()}")
-    # systemd would put in variables itself, as text that the shell then reads once more.
-    argv = [*command.transient(unit, properties=properties), "/bin/sh", "-c", words.replace("$", "$$")]
     try:
-        printed = command.run(argv, timeout=seconds + 15, title=words)
+        printed = command.run_unit(unit, ["/bin/sh", "-c", words], properties=properties, seconds=seconds, title=words)
     except command.CommandError as error:
         how = f"took longer than {seconds} s" if error.code is None else f"ended with {error.code}"
         # As a failed command of Ansible's own is told: whoever shows it shows what it printed.

@@ -194,10 +194,8 @@ def _call(release: Release, found: manifest.Manifest, argv: list[str], *, second
     """Run a program as the app's processes run, and return what it printed."""
     unit = release.app.one_off_unit("release-phase")
     command.run(["systemctl", "stop", unit], check=False)
-    properties = {**found.runtime(release).service(), "RuntimeMaxSec": str(seconds), "SyslogIdentifier": unit}
-    # systemd would put in variables itself, as text that a shell then reads once more.
-    literal = [word.replace("$", "$$") for word in argv]
-    return command.run([*command.transient(unit, properties=properties), *literal], timeout=seconds + 15, title=title)
+    properties = {**found.runtime(release).service(), "SyslogIdentifier": unit}
+    return command.run_unit(unit, argv, properties=properties, seconds=seconds, title=title)
 
 
 def main() -> None:

@@ -52,6 +52,17 @@ def test_migration_that_fails_stops_the_deploy_with_the_old_release_serving(depo
     depot.variables["flask_app_release_commands"] = []
 
 
+def test_command_that_takes_too_long_has_ended_when_the_deploy_says_so(depot):
+    words = "trap : TERM; echo at it; while :; do sleep 0.1; done"
+    tag = depot.release_with("slow", 8, without=("ticker", "release"))
+    run = depot.deploy(tag, flask_app_release_commands=[words], flask_app_command_seconds=1)
+    assert run.rc != 0
+    assert f"release phase, command 1 of 1, failed: '{words}' took too long" in run.output
+    assert "at it" in run.output
+    assert not depot.shell("systemctl list-units --plain --no-legend '*depot*release-phase*'")
+    assert depot.live()["code"] == "6"
+
+
 def test_init_commands_that_fail_half_way_run_again_and_spare_a_database_that_is_in_use(new_app, machine):
     init = "echo init >>$HOME/init"
     fund = new_app("fund", [machine], flask_app_watch_seconds=0, flask_app_init_commands=[init])
