@@ -5,34 +5,63 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import PROCESS_TYPE, WEB
 
-__all__ = ["NAME", "RELEASE", "WEB", "command_problem", "is_plain", "launcher", "parse", "read", "split"]
+__all__ = ["NAME", "RELEASE", "SHELL", "WEB", "command_problem", "launcher", "parse", "read", "split"]
 
 NAME = "Procfile"
 #: The release phase: a command that runs once per deploy, never a process.
 RELEASE = "release"
+#: What runs the lines of shell that users write: platforms that apps come from run them with it, and where it is not
+#: dash that does, `[[ … ]] && flask db upgrade` counts as done and has done nothing. No Debian is without it.
+SHELL = "/bin/bash"
 
 _LINE = re.compile(r"(?P<type>[^:\s]+):(?P<command>.*)")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-_SHELLS = {"ash", "bash", "busybox", "dash", "fish", "ksh", "mksh", "sh", "yash", "zsh"}
-#: Programs that run another one, which may be a shell.
-_BEFORE_OTHERS = {
-    *("env", "flock", "ionice", "nice", "nohup", "setsid", "stdbuf", "taskset", "time", "timeout", "xargs"),
-}
-#: What a shell does itself, so that no program takes its place.
-_OF_THE_SHELL = {
-    *("!", ".", ":", "[", "{", "alias", "bg", "case", "cd", "command", "echo", "eval", "exec", "exit", "export"),
-    *("false", "fg", "for", "getopts", "hash", "if", "jobs", "kill", "local", "printf", "pwd", "read", "readonly"),
-    *("return", "set", "shift", "source", "test", "times", "trap", "true", "type", "ulimit", "umask", "unalias"),
-    *("unset", "until", "wait", "while"),
-}
+
+#: What the grammar below takes for part of a word: whatever else a shell knows makes a command that is not simple. No
+#: part gives back what it has taken (++, *+), or a long line would take for ever.
+_EXPANSION = r"\$\w++|\$\{\w++(?::?[-+=?][\w./:@%,+$-]*+)?\}"
+_PIECE = rf"""[^\s"'\\`$;&|<>()]|\\[^\n]|'[^'\n]*'|"(?:[^"\\`$\n]|\\[^\n]|{_EXPANSION})*"|{_EXPANSION}"""
+#: A command of one program by its name, without any operator. A PATH of its own would decide what that program is.
+_SIMPLE = re.compile(
+    rf"(?P<variables>(?:(?!PATH=)[A-Za-z_]\w*+=(?:{_PIECE})*+[ \t]++)*+)"
+    rf"(?P<program>(?!-)[\w./+@%:,-]++)(?P<arguments>(?:[ \t]++(?!#)(?:{_PIECE})++)*+)[ \t]*(?:[ \t]#.*)?",
+    re.ASCII,
+)
+#: Programs that wait for another one and die of SIGTERM before it, as patterns of the shell.
+_WAITING = "sh | ash | bash | busybox | dash | fish | *ksh* | yash | zsh* | flock | time | xargs"
+#: Programs in whose place another one comes, which may be a shell, or that pass SIGTERM on in a way of their own.
+_BEFORE_OTHERS = "chrt | env | ionice | nice | nohup | prlimit | setpriv | setsid | stdbuf | taskset | timeout"
+
+#: Lets the program take the launcher's place if it is known to be no shell: it is compiled, or for Python. Looked at
+#: when it starts, because only PATH and the file tell. In doubt it is not: that costs a small process and nothing else.
+_DIRECT = """\
+takes_over() (
+    path=$(command -v -- "$1")
+    # What the shell does itself has no path.
+    case $path in */*) path=$(readlink -f -- "$path") ;; *) return 1 ;; esac
+    case ${{path##*/}} in {not_these}) return 1 ;; esac
+    case $(head -c 4 -- "$path") in
+    "$(printf '\\177ELF')") return 0 ;;
+    '#!'*) read -r line <"$path" ;;
+    *) return 1 ;;
+    esac
+    set -- ${{line#??}}
+    [ "${{1##*/}}" != env ] || shift
+    case ${{1##*/}} in python* | pypy*) return 0 ;; *) return 1 ;; esac
+)
+if takes_over {program} 2>/dev/null; then
+    exec {bash} -c {line}
+fi
+"""
 
 #: Runs a line of shell as a child. A shell that gets SIGTERM dies before the program that it waits for, and systemd
 #: kills what is left when the main process has ended: so this one stays, ends the shells between, asks the programs
@@ -45,8 +74,9 @@ programs=
 input=$(readlink "/proc/$$/fd/0")
 
 ask() {{
-    case $(readlink "/proc/$1/exe") in
-    */sh | */ash | */bash | */busybox | */dash | */fish | */*ksh* | */yash | */zsh* | */flock | */time | */xargs)
+    path=$(readlink "/proc/$1/exe")
+    case ${{path##*/}} in
+    {waiting})
         # Stopped first, so that it starts nothing more; ended last: while it ends, nothing below may be stopped, or the
         # kernel sends SIGHUP to a process group that nobody is left to continue.
         kill -STOP "$1"
@@ -54,7 +84,7 @@ ask() {{
         kill -TERM "$1"
         kill -CONT "$1"
         ;;
-    */timeout)
+    timeout)
         # It would ask its child twice, and all that the child has started, and kill them after --kill-after. Let be,
         # it goes on watching the time, and ends with its child.
         set -- "$1" $(cat "/proc/$1/task/$1/children")
@@ -84,7 +114,7 @@ tell() {{
 
 # Before the command starts, and with no end lost that is asked for in between.
 trap 'asked=yes; tell' TERM INT
-/bin/sh -c {command} &
+{bash} -c {command} &
 child=$!
 [ -z "$asked" ] || tell
 wait "$child"
@@ -100,20 +130,24 @@ exit "$code"
 """
 
 
-def read(folder: Path) -> dict[str, str]:
-    """The commands by type, in the order of the file; {} when the app has no Procfile."""
+def read(folder: Path, *, check: Callable[[str], str] | None = None) -> dict[str, str]:
+    """The commands by type, in the order of the file; {} when the app has no Procfile.
+
+    :param check: tells what else is wrong with a command; "" for nothing.
+    """
     path = folder / NAME
     if not path.is_file():
         return {}
     try:
-        return parse(path.read_text(encoding="utf-8-sig"))
+        return parse(path.read_text(encoding="utf-8-sig"), check=check)
     except UnicodeDecodeError as error:
         raise PhaseError(f"{NAME} is not UTF-8 text: {error}", advice="Save it as UTF-8 and commit it.") from None
 
 
-def parse(text: str) -> dict[str, str]:
+def parse(text: str, *, check: Callable[[str], str] | None = None) -> dict[str, str]:
     """The commands by type.
 
+    :param check: see ``read``.
     :raises PhaseError: for the first line that is wrong. A Procfile is taken as a whole or not at all.
     """
     found: dict[str, str] = {}
@@ -139,7 +173,7 @@ def parse(text: str) -> dict[str, str]:
                 f"'{kind}' stands in line {lines[kind]} already",
                 "Keep one of the two lines, or give the other another type.",
             )
-        if problem := command_problem(command):
+        if problem := command_problem(command) or (check(command) if check else ""):
             raise _wrong(number, f"the command of '{kind}' {problem}", "Correct the line.")
         found[kind], lines[kind] = command, number
     return found
@@ -162,73 +196,61 @@ def command_problem(command: str) -> str:
         return "is empty"
     if unprintable := re.search(r"[\x00-\x08\x0a-\x1f\x7f]", command):
         return f"holds the control character {unprintable[0]!r}"
-    try:
-        split(command)
-    except ValueError:
-        return "has a quotation mark or a backslash without its end"
     return ""
 
 
 def split(command: str) -> list[str]:
-    """The words of a line of shell; operators such as && are words of their own."""
+    """The words of a line of shell, as far as no shell is needed to tell. Operators such as && are words too."""
     lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
     lexer.commenters = ""
     lexer.whitespace_split = True
-    return list(lexer)
-
-
-def is_plain(command: str, *, folder: Path) -> bool:
-    """Whether the shell can let the one program of the command take its own place.
-
-    In doubt it is not: that costs a small process, and nothing else.
-
-    :param folder: where the command runs.
-    """
-    words = split(command)
-    if any(set(word) <= set("();<>|&") for word in words) or any(mark in command for mark in "`\n"):
-        return False
-    words = [word for index, word in enumerate(words) if not all(map(_ASSIGNMENT.match, words[: index + 1]))]
-    # What a variable in the place of the program holds is known only when it runs.
-    if not words or "$" in words[0] or words[0] in _OF_THE_SHELL:
-        return False
-    return Path(words[0]).name not in _SHELLS | _BEFORE_OTHERS and not _is_shell_script(folder / words[0])
-
-
-def _is_shell_script(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            first = stream.readline(200).decode("ascii", "replace")
-    except (OSError, ValueError):
-        return False
-    return first.startswith("#!") and any(Path(word).name in _SHELLS for word in first[2:].split())
+    words: list[str] = []
+    with contextlib.suppress(ValueError):
+        for word in lexer:
+            if word.startswith("#"):
+                break
+            words.append(word)
+    return words
 
 
 def launcher(
     command: str,
     *,
-    folder: Path,
     variables: Mapping[str, str] = {},
     defaults: Mapping[str, str] = {},
     beginnings: Mapping[str, str] = {},
-    plain: bool | None = None,
+    plain: bool = False,
 ) -> str:
     """The program of a process: a shell script that ends as the command itself, so that signals reach it.
 
-    :param command: a line of shell, or several.
-    :param folder: where it will run.
+    :param command: a line of bash, or several.
     :param variables: set whatever the environment says.
     :param defaults: set where the environment says nothing; each is read as within double quotes.
     :param beginnings: put before what the environment says, as defaults are read.
-    :param plain: what ``is_plain`` would say; None to ask it.
+    :param plain: the command is one of ours, whose program is no shell.
     """
     head = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     for name, value in defaults.items():
         head += [f': "${{{name}:={value}}}"', f"export {name}"]
     head += [f'export {name}="{value}${{{name}:+ ${name}}}"' for name, value in beginnings.items()]
-    if is_plain(command, folder=folder) if plain is None else plain:
+    if plain:
         # A variable before a command of the shell's own, such as exec, is another thing than before a program.
         words = "exec env " if _ASSIGNMENT.match(command) else "exec "
         body = f"{words}{command}\n"
     else:
-        body = _WRAPPER.format(command=shlex.quote(command))
+        body = _direct(command) + _WRAPPER.format(command=shlex.quote(command), bash=SHELL, waiting=_WAITING)
     return "\n".join(["#!/bin/sh", *head, body])
+
+
+def _direct(command: str) -> str:
+    """What lets the program of a simple command take the launcher's place; "" for another command."""
+    simple = _SIMPLE.fullmatch(command)
+    if not simple:
+        return ""
+    return _DIRECT.format(
+        not_these=f"{_WAITING} | {_BEFORE_OTHERS}",
+        program=simple["program"],
+        bash=SHELL,
+        # Of bash, where a variable before exec is what it is before a program.
+        line=shlex.quote("{variables}exec {program}{arguments}".format(**simple.groupdict())),
+    )

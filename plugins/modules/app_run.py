@@ -42,7 +42,7 @@ output:
 
 import os
 
-from ansible_collections.baremetal.flask.plugins.module_utils import command, manifest, one_off, phase
+from ansible_collections.baremetal.flask.plugins.module_utils import command, manifest, one_off, phase, procfile
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 OPTIONS = {
@@ -66,7 +66,9 @@ def work(this: phase.Phase) -> dict:
         properties.setdefault(name, []).append(value)
     unit = app.one_off_unit(f"run-{os.getpid()}")
     try:
-        printed = command.run_unit(unit, ["/bin/sh", "-c", words], properties=properties, seconds=seconds, title=words)
+        printed = command.run_unit(
+            unit, [procfile.SHELL, "-c", words], properties=properties, seconds=seconds, title=words
+        )
     except command.CommandError as error:
         how = f"took longer than {seconds} s" if error.code is None else f"ended with {error.code}"
         # As a failed command of Ansible's own is told: whoever shows it shows what it printed.

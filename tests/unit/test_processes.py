@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -85,10 +86,17 @@ def test_everything_of_a_procfile(release):
     )
     assert "PORT" not in files["bin/worker"]
     assert "GUNICORN" not in files["bin/worker"]
-    assert files["bin/worker"].endswith("exec rq worker\n")
+    assert "exec /bin/bash -c 'exec rq worker'\n" in files["bin/worker"]
+    assert "/bin/bash -c 'cd x && python clock.py' &\n" in files["bin/clock"]
     assert "TimeoutStopSec=900\n" in files[f"units/shop.worker.2.{ID}.service"]
     assert "TimeoutStopSec=900\n" not in files[f"units/shop.web.1.{ID}.service"]
     assert all(Path(release.bin / name).stat().st_mode & 0o111 for name in ("web", "worker", "clock", "tidy"))
+
+
+def test_whatever_bash_understands_is_written(release):
+    words = "flask tidy # don't stop"
+    made = plan(release, f"web: {words}\n", server="gunicorn", jobs={"tidy": {"command": words, "calendar": "daily"}})
+    assert shlex.quote(words) in write(release, made)["bin/tidy"]
 
 
 def test_every_process_knows_how_many_workers_fit_the_host(release):
@@ -132,6 +140,7 @@ def test_host_that_cannot_close_the_port_is_refused(release):
         ({"single_processes": ["clok"]}, "flask_app_single_processes names 'clok', which the Procfile lacks"),
         ({"single_processes": ["release"]}, "flask_app_single_processes names 'release'"),
         ({"single_processes": ["clock", "web"]}, "flask_app_single_processes names 'web', and every host"),
+        ({"jobs": {"tidy": {**JOBS["tidy"], "command": "a 'b"}}}, "the command of the job 'tidy' has a quotation mark"),
         ({"jobs": {"worker": JOBS["tidy"]}}, "flask_app_jobs.worker has the name of a process type"),
         ({"process_limits": {"release": {"memory_max": "1G"}}}, "flask_app_process_limits names 'release'"),
         ({"worker_class": "gevent"}, "flask_app_worker_class 'gevent' is for gunicorn"),
@@ -149,6 +158,11 @@ def test_limits_of_a_job_hold_where_it_runs_and_hinder_no_other_host(release, fi
     made = plan(release, PROCFILE, jobs=jobs, process_limits=limits, first_host=first_host)
     assert [job.name for job in made.jobs] == (["tidy"] if first_host else [])
     assert made.limits == {"tidy": {"MemoryMax": "512M"}}
+
+
+def test_procfile_that_bash_does_not_understand(release):
+    with pytest.raises(PhaseError, match="line 2: the command of 'clock' is not what bash understands: syntax"):
+        plan(release, "web: a\nclock: echo (a\n")
 
 
 def test_calendar_that_systemd_does_not_understand(release):

@@ -17,8 +17,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ansible_collections.baremetal.flask.plugins.module_utils import procfile
+from ansible_collections.baremetal.flask.plugins.module_utils import processes, procfile
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
+
+
+def parse(text: str) -> dict[str, str]:
+    return procfile.parse(text, check=processes.shell_problem)
+
+
+def problem(command: str) -> str:
+    return procfile.command_problem(command) or processes.shell_problem(command)
+
 
 # --- the file ---------------------------------------------------------------------------------------------------------
 
@@ -33,7 +42,7 @@ worker:python -m worker   # all queues
 release: flask db upgrade && flask seed
 a_b-C1:   FOO='a # b' ./run.sh "$HOME" \t
 """
-    assert procfile.parse(text) == {
+    assert parse(text) == {
         "web": "gunicorn app:app --bind 0.0.0.0:$PORT",
         "worker": "python -m worker   # all queues",
         "release": "flask db upgrade && flask seed",
@@ -43,7 +52,7 @@ a_b-C1:   FOO='a # b' ./run.sh "$HOME" \t
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 def test_line_ends_of_every_system(newline):
-    assert procfile.parse(newline.join(["web: a", "", "worker: b", ""])) == {"web": "a", "worker": "b"}
+    assert parse(newline.join(["web: a", "", "worker: b", ""])) == {"web": "a", "worker": "b"}
 
 
 @pytest.mark.parametrize(
@@ -66,20 +75,24 @@ def test_line_ends_of_every_system(newline):
 )
 def test_wrong_line_is_named_with_its_fix(text, told):
     with pytest.raises(PhaseError) as caught:
-        procfile.parse(text)
+        parse(text)
     assert told in caught.value.message
     assert "\n" not in caught.value.message
     assert "commit" in caught.value.advice
 
 
 TYPES = st.text("abzAZ09_-", min_size=1, max_size=63)
-COMMANDS = st.text("ab $&;|<>()#=:%", min_size=1).map(str.strip).filter(bool)
+#: Any characters that mean something to a shell, in an order that it understands.
+COMMANDS = st.lists(
+    st.sampled_from(["a b", "$a", "a#b", "a & b", "(a; b)", "a | b", "a >b <a", "a=b", "a: b", "100%", "'&'", '"|"']),
+    min_size=1,
+).map(" && ".join)
 
 
 @given(st.dictionaries(TYPES, COMMANDS, max_size=6), st.sampled_from(["\n", "\r\n", "\n\n# note\n"]))
 def test_every_good_file_is_read_as_it_was_written(commands, newline):
     text = newline.join(f"{kind}: {command}" for kind, command in commands.items())
-    assert procfile.parse(text) == commands
+    assert parse(text) == commands
 
 
 @given(st.text())
@@ -90,7 +103,7 @@ def test_every_good_file_is_read_as_it_was_written(commands, newline):
 def test_any_text_is_read_or_refused_with_its_line(text):
     refused, found = "", {}
     try:
-        found = procfile.parse(text)
+        found = parse(text)
     except PhaseError as error:
         refused = error.message
     lines = re.split(r"\r\n|\r|\n", text)
@@ -103,7 +116,7 @@ def test_any_text_is_read_or_refused_with_its_line(text):
     filled = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
     assert len(found) == len(filled), "no line was passed over"
     assert all(procfile.PROCESS_TYPE.fullmatch(kind) for kind in found)
-    assert not [command for command in found.values() if procfile.command_problem(command)]
+    assert not [command for command in found.values() if problem(command)]
 
 
 def test_no_procfile(tmp_path):
@@ -118,46 +131,50 @@ def test_byte_order_mark_and_other_encodings(tmp_path):
         procfile.read(tmp_path)
 
 
-# --- which commands may take the shell's place ------------------------------------------------------------------------
+# --- lines of shell ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("command", "plain"),
+    "command",
     [
-        ("python worker.py", True),
-        ("gunicorn app:app --bind 0.0.0.0:$PORT", True),
-        ("FOO=bar python worker.py 'a && b'", True),
-        ("celery -A tasks worker --concurrency=${N:-2}", True),
-        ("./run.py", True),
-        ("./run.sh", False),
-        ("cd app && python worker.py", False),
-        ("python a.py; python b.py", False),
-        ("python a.py | cat", False),
-        ("python a.py & python b.py", False),
-        ("(python a.py)", False),
-        ("python $(cat name)", False),
-        ("python `cat name`", False),
-        ("exec python a.py", False),
-        ("if true; then python a.py; fi", False),
-        ("sh run.sh", False),
-        ("bash -c 'python a.py'", False),
-        ("/usr/local/bin/zsh -c 'python a.py'", False),
-        ("busybox sh run.sh", False),
-        ("env A=b sh -c 'python a.py; true'", False),
-        ("/usr/bin/nice -n 5 python a.py", False),
-        ("nohup ./run.sh", False),
-        ("flock /tmp/lock python a.py", False),
-        ("timeout -k 5 60 python a.py", False),
-        ("$RUNNER a.py", False),
-        ("A=b ${RUNNER:-python} a.py", False),
-        ("FOO=bar", False),
-        ("export A=b", False),
+        "gunicorn app:app # don't touch",
+        "python nag.py \\# don\\'t",
+        "echo $'it\\'s'",
+        'echo "$(date "+%H o\'clock")"',
+        "a <<<'b' &>log",
+        "[[ -n $A ]] && b",
+        "a \\\\",
     ],
 )
-def test_plain_commands(tmp_path, command, plain):
-    (tmp_path / "run.sh").write_text("#!/usr/bin/env bash\npython a.py\n")
-    (tmp_path / "run.py").write_text("#!/usr/bin/env python3\n")
-    assert procfile.is_plain(command, folder=tmp_path) is plain
+def test_whatever_bash_understands_is_taken(command):
+    assert problem(command) == ""
+    assert parse(f"web: {command}\n") == {"web": command}
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("echo (a", "is not what bash understands: syntax error near unexpected token `a'"),
+        ("if true; then a", "is not what bash understands: syntax error: unexpected end of file"),
+        ("a $(b", "is not what bash understands: unexpected EOF while looking for matching `)'"),
+        ("a `b", "has a quotation mark or a backslash without its end"),
+        ("a # b\\", "has a quotation mark or a backslash without its end"),
+    ],
+)
+def test_what_bash_does_not_understand(command, told):
+    assert problem(command) == told
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("a 'b c' && d", ["a", "b c", "&&", "d"]),
+        ("gunicorn app:app # don't use uvicorn", ["gunicorn", "app:app"]),
+        ("echo a#b $'it\\'s' c", ["echo", "a#b"]),
+    ],
+)
+def test_words_as_far_as_no_shell_is_needed(command, words):
+    assert procfile.split(command)[: len(words)] == words
 
 
 # --- launchers, for real ----------------------------------------------------------------------------------------------
@@ -192,15 +209,22 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "pool.py").write_text(POOL)
     (tmp_path / "run.sh").write_text("#!/bin/sh\npython worker.py from-script\necho never after the end\n")
     (tmp_path / "run.sh").chmod(0o755)
+    (tmp_path / "no-shebang").write_text("python worker.py from-script\necho never after the end\n")
     (tmp_path / "sub").mkdir()
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/python").symlink_to(sys.executable)
+    (tmp_path / "bin/run-worker").write_text("#!/bin/sh\npython worker.py from-path\necho never after the end\n")
+    # As installers write what a package names for the command line.
+    (tmp_path / "bin/work").write_text(f"#!{tmp_path}/bin/python\nexec(open('worker.py').read())\n")
+    (tmp_path / "bin/work-env").write_text("#!/usr/bin/env python\nexec(open('worker.py').read())\n")
+    for path in ("no-shebang", "bin/run-worker", "bin/work", "bin/work-env"):
+        (tmp_path / path).chmod(0o755)
     return tmp_path
 
 
 def start(folder: Path, command: str, **options: dict[str, str]) -> subprocess.Popen:
     path = folder / "launcher"
-    path.write_text(procfile.launcher(command, folder=folder, **options))
+    path.write_text(procfile.launcher(command, **options))
     path.chmod(0o755)
     env = {"PATH": f"{folder}/bin:/usr/bin:/bin", "EMPTY": "", "KEPT": "kept", "RUNNER": "python", "SCRIPT": "./run.sh"}
     return subprocess.Popen([path], cwd=folder, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True)
@@ -219,6 +243,11 @@ def start(folder: Path, command: str, **options: dict[str, str]) -> subprocess.P
         "while true; do python worker.py again; done",
         "exec python worker.py a",
         "./run.sh",
+        "./run.sh a # don't stop",
+        "./no-shebang",
+        "A=b run-worker a",
+        "PATH=bin:$PATH run-worker",
+        "work",
         "sh run.sh",
         "cd sub && sh -c 'cd .. && ./run.sh' && true",
         "python worker.py one & python worker.py two; wait",
@@ -295,13 +324,70 @@ def test_limit_of_timeout_stays_while_a_job_is_finished(folder):
     assert process.communicate(timeout=10)[0] == ""
 
 
-@pytest.mark.parametrize("command", ["python worker.py a", "FOO=bar python worker.py a"])
-def test_plain_command_takes_the_launcher_s_place(folder, command):
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python worker.py a",
+        "FOO=bar python worker.py 'a && b'",
+        'A=$KEPT B="$A c" C=~/x python worker.py --concurrency=${N:-2} a#b *.py {a,b} \\; # don\'t',
+        "./bin/python worker.py",
+        "work --pool=solo",
+        "work-env",
+    ],
+)
+def test_program_takes_the_launcher_s_place(folder, command):
     process = start(folder, command)
     process.stdout.readline()
-    assert "worker.py" in Path(f"/proc/{process.pid}/cmdline").read_text()
+    words = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
     process.kill()
     process.communicate()
+    assert Path(os.fsdecode(words[0])).name.startswith("python")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("python a; b", "a && b", "a | b", "a & b", "(a)", "a >b", "a <b", "a\nb", "a $(b)", "a `b`", 'a "$(b)"'),
+        *("$RUNNER a", "A=b ${RUNNER:-python} a", "'a' b", "\\a", "~/a", "A=b", "A=b # c", "! a", "{ a; }", "[ a ]"),
+        *('A="${B:-"c d"}" e', "A=${B:-c d} e", "A=(b c) d", "A+=b c", "PATH=b c", "A[1]=b c", "a $'b'", "a 'b", "-a"),
+    ],
+)
+def test_command_that_is_not_simple_never_takes_it(command):
+    assert "exec" not in procfile.launcher(command)
+
+
+def test_long_command_is_read_at_once():
+    assert "exec" not in procfile.launcher("a " + "$abcdefgh" * 1000 + " (")
+
+
+SHOW = '#!/bin/sh\nprintf \'%s|\' "$A" "$B" "$@"\n'
+#: What means something to a shell, more or less likely to be understood.
+LINES = st.lists(
+    st.sampled_from([*'ab   $&(#=~%\'""\\{}*?!-`', "$X", "${X}", "${Y:-a}", "${Y:-$X}", "{a,b}", '"$X"', "'$X'", " #"])
+).map("".join)
+
+
+@given(variables=st.lists(st.tuples(st.sampled_from("AB"), LINES), max_size=2), arguments=LINES)
+@example(variables=[("A", "$X"), ("B", '"$A"')], arguments="$B # don't")
+@example(variables=[("A", "~/x")], arguments='\'a  b\' "c\\" $X" ${X:-*}')
+def test_simple_command_means_the_same_in_the_launcher_s_place(tmp_path_factory, variables, arguments):
+    """Whatever the grammar of simple commands takes in, bash agrees."""
+    command = " ".join([*(f"{name}={value}" for name, value in variables), "/bin/echo", arguments])
+    text = procfile.launcher(command)
+    if "exec" not in text:
+        return
+    folder = tmp_path_factory.mktemp("same")
+    (folder / "show").write_text(SHOW)
+    (folder / "show").chmod(0o755)
+    env = {"PATH": "/usr/bin:/bin", "X": "x  y", "HOME": "/home/app"}
+    line = next(line for line in text.splitlines() if line.startswith("    exec")).replace("/bin/echo", "./show")
+    whole = command.replace("/bin/echo", "./show")
+    own, theirs = (
+        subprocess.run([shell, "-c", text], cwd=folder, env=env, capture_output=True, check=False)
+        for shell, text in (("/bin/sh", line), ("/bin/bash", whole))
+    )
+    assert (own.returncode, own.stdout) == (theirs.returncode, theirs.stdout)
+    assert [path.name for path in folder.iterdir()] == ["show"]
 
 
 @pytest.mark.parametrize(
@@ -311,6 +397,9 @@ def test_plain_command_takes_the_launcher_s_place(folder, command):
         ("true && python -c 'exit(3)'", 3),
         ("timeout 60 python -c 'exit(3)'", 3),
         ("timeout 0.2 python worker.py a", 124),
+        ("no-such-program", 127),
+        ('M=1; if [[ "$M" != 0 ]]; then exit 3; fi', 3),
+        ("(exit 3) &> log", 3),
     ],
 )
 def test_its_own_end_is_told(folder, command, code):
@@ -319,7 +408,7 @@ def test_its_own_end_is_told(folder, command, code):
     assert process.returncode == code
 
 
-@pytest.mark.parametrize("form", ["{}", "true; {}"], ids=["plain", "compound"])
+@pytest.mark.parametrize("form", ["{}", "true; {}"], ids=["simple", "compound"])
 def test_variables_and_hard_characters_arrive(folder, form):
     show = "import os, sys; print(os.environ['PORT'], os.environ['EMPTY'], os.environ['KEPT'], *sys.argv[1:])"
     command = form.format(f'''A=1 python -c "{show}" "$PORT" 'a  b' "q\\"q" \\$x 100%d''')

@@ -137,7 +137,7 @@ def test_server_gets_its_socket_and_its_entry_point(tmp_path, server, entry_poin
     program.chmod(0o755)
     defaults = {"WEB_CONCURRENCY": "3", **servers.defaults(server)}
     launcher = tmp_path / "web"
-    launcher.write_text(procfile.launcher(command, folder=tmp_path, defaults=defaults, plain=True))
+    launcher.write_text(procfile.launcher(command, defaults=defaults, plain=True))
     launcher.chmod(0o755)
     with subprocess.Popen([launcher], stdout=subprocess.PIPE, text=True) as process:
         pid, *words = process.communicate()[0].splitlines()

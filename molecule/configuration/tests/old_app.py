@@ -93,7 +93,7 @@ def old_files(version: int) -> dict[str, str]:
             {
                 "healthchecks": {"web": [{"type": "startup", "path": "/healthz?of=app.json"}]},
                 "formation": {"web": {"quantity": 1}, "worker": {"quantity": 2}},
-                "cron": [{"command": "flask show STAGE", "schedule": "30 3 * * 1-5"}],
+                "cron": [{"command": "flask show STAGE # don't print secrets", "schedule": "30 3 * * 1-5"}],
                 "env": {
                     "GREETING": {"value": "hello from app.json"},
                     "STAGE": {"value": "never"},

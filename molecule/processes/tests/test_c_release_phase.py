@@ -25,7 +25,8 @@ def test_migrations_have_run(depot):
 
 def test_commands_of_the_procfile_come_first_then_those_of_the_inventory(depot):
     depot.variables["flask_app_release_commands"] = [
-        f"echo one $PORT >{NOTES}/phase",
+        # As bash reads it: for another shell this is a program in the background, and a file that it empties.
+        f"echo one $PORT &>{NOTES}/phase",
         f"flask --app ledger db current >>{NOTES}/phase",
     ]
     depot.deploy(depot.release_with("two-migrations", 6, without=("ticker",), migrations=2)).check()
