@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.baremetal.flask.plugins.module_utils import systemd
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import Release, Unit
-from ansible_collections.baremetal.flask.plugins.module_utils.units import JOB_LATE, JOB_LEFT_OUT
+from ansible_collections.baremetal.flask.plugins.module_utils.units import JOB_LEFT_OUT
 
 
 def status(release: Release, timer: str) -> dict[str, Any]:
@@ -37,14 +37,14 @@ def status(release: Release, timer: str) -> dict[str, Any]:
 def told(result: str, code: str) -> str:
     """How a run ended, for people.
 
-    :param result: systemd's SERVICE_RESULT.
+    :param result: systemd's SERVICE_RESULT, or "timeout" for a run that took too long.
     :param code: its EXIT_STATUS.
     """
     if code == str(JOB_LEFT_OUT):
         return "left out, the run before was still going on"
     if result == "success":
         return "ok"
-    if code == str(JOB_LATE) or result == "timeout":
+    if result == "timeout":
         return "took too long"
     if result == "oom-kill":
         return "took too much memory"

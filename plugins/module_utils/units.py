@@ -54,8 +54,6 @@ _PROXY_FILES = 16 * _PROXY_CONNECTIONS
 _JOB_KILL_SECONDS = 30
 #: With which a run of a job ends that was left out (EX_TEMPFAIL).
 JOB_LEFT_OUT = 75
-#: With which timeout(1) ends a run that took too long.
-JOB_LATE = 124
 
 
 @dataclass(frozen=True)
@@ -264,8 +262,10 @@ elif ! flock --nonblock 9; then
     echo "left out: the run before is still going on"
     exit {JOB_LEFT_OUT}
 fi
-# SIGTERM goes to the program alone, not to those that it has started.
-exec timeout --foreground --kill-after={_JOB_KILL_SECONDS} "$3" "{release.bin}/$1"
+# SIGTERM goes to the program alone, not to those that it has started. What timeout itself says goes into a file of its
+# own: that the time is over.
+exec timeout --verbose --foreground --kill-after={_JOB_KILL_SECONDS} "$3" \
+    /bin/sh -c 'exec "$0" 2>&8 8>&-' "{release.bin}/$1" 8>&2 2>"{release.app.run}/jobs/$1.{release.id}.late"
 """
 
 
@@ -275,9 +275,14 @@ def job_ended(release: Release) -> str:
     timer = app.unit("$1", 1, release.id, kind="timer")
     return f"""\
 #!/bin/sh
+result=$SERVICE_RESULT
+late="{app.run}/jobs/$1.{release.id}.late"
+# A program may end with these by itself, and timeout says as much when it is stopped.
+case $EXIT_STATUS in 124 | 137) [ ! -s "$late" ] || result=timeout ;; esac
+rm -f "$late"
 mkdir -p {app.jobs}
 printf '{{"release": "%s", "result": "%s", "status": "%s", "ended": %s}}\\n' \
-    {release.id} "$SERVICE_RESULT" "$EXIT_STATUS" "$(date +%s)" >"{app.jobs}/.$1" && mv "{app.jobs}/.$1" "{app.jobs}/$1"
+    {release.id} "$result" "$EXIT_STATUS" "$(date +%s)" >"{app.jobs}/.$1" && mv "{app.jobs}/.$1" "{app.jobs}/$1"
 if [ "$2" = skip ] && systemctl --quiet is-active "{timer}"; then
     # A timer starts at once what came due meanwhile, unless it has begun anew before this run counts as ended.
     touch "{app.timer_stamps}/stamp-{timer}"

@@ -172,8 +172,9 @@ def test_a_job_s_run_outlives_the_app_s_units():
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Callable[..., subprocess.Popen]:
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., subprocess.Popen]:
     """Starts a run of a job with this line of shell."""
+    monkeypatch.setattr(units, "_JOB_KILL_SECONDS", 1)
     release = App("shop", base=tmp_path).release(ID)
     release.bin.mkdir(parents=True)
     release.app.run.joinpath("jobs").mkdir(parents=True)
@@ -184,7 +185,8 @@ def job(tmp_path: Path) -> Callable[..., subprocess.Popen]:
     def run(command: str, overlap: str = "skip", seconds: int = 60) -> subprocess.Popen:
         (release.bin / "tidy").write_text(f"#!/bin/sh\n{command}\n")
         (release.bin / "tidy").chmod(0o755)
-        return subprocess.Popen([script, "tidy", overlap, str(seconds)], stdout=subprocess.PIPE, text=True)
+        words = [script, "tidy", overlap, str(seconds)]
+        return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     return run
 
@@ -201,10 +203,25 @@ def test_second_run_is_left_out_or_comes_after_the_first(job):
     assert first.poll() == 0
 
 
-def test_run_that_takes_too_long_is_ended(job):
-    late = job("exec sleep 30", seconds=1)
-    late.communicate(timeout=10)
-    assert late.returncode == units.JOB_LATE
+@pytest.mark.parametrize(
+    ("command", "status", "result"),
+    [
+        ("exec sleep 30", 124, "timeout"),
+        ("trap '' TERM; while :; do sleep 0.1; done", 137, "timeout"),
+        ("echo told >&2; exit 124", 124, "exit-code"),
+        ("exit 137", 137, "exit-code"),
+    ],
+)
+def test_run_that_takes_too_long_is_ended_and_told_from_one_that_ends_so_by_itself(
+    job, tmp_path, command, status, result
+):
+    run = job(command, seconds=1)
+    _printed, told = run.communicate(timeout=10)
+    # Nothing of what timeout says.
+    assert (run.returncode, told) == (status, "told\n" if "told" in command else "")
+    assert ended(tmp_path, "exit-code", str(status))["result"] == result
+    assert not list(tmp_path.glob("run/shop/jobs/*.late"))
+    assert ended(tmp_path, "exit-code", "124")["result"] == "exit-code", "of the run before nothing is left"
 
 
 def test_result_of_a_run_is_told(job):
@@ -215,15 +232,20 @@ def test_result_of_a_run_is_told(job):
     ("result", "status"), [("success", "0"), ("exit-code", "1"), ("signal", "TERM"), ("exit-code", "75")]
 )
 def test_result_is_kept_as_json(tmp_path, result, status):
-    release = App("shop", base=tmp_path).release(ID)
-    script = tmp_path / "job-ended"
+    kept = ended(tmp_path, result, status)
+    assert abs(kept.pop("ended") - time.time()) < 10
+    assert kept == {"release": ID, "result": result, "status": status}
+    assert [path.name for path in App("shop", base=tmp_path).jobs.iterdir()] == ["tidy"]
+
+
+def ended(base: Path, result: str, status: str) -> dict[str, object]:
+    """What is kept of a run that ended so."""
+    release = App("shop", base=base).release(ID)
+    script = base / "job-ended"
     script.write_text(units.job_ended(release))
     env = {"PATH": "/usr/bin:/bin", "SERVICE_RESULT": result, "EXIT_STATUS": status}
     subprocess.run(["/bin/sh", script, "tidy", "wait"], env=env, check=True)
-    kept = json.loads((release.app.jobs / "tidy").read_text())
-    assert abs(kept.pop("ended") - time.time()) < 10
-    assert kept == {"release": ID, "result": result, "status": status}
-    assert [path.name for path in release.app.jobs.iterdir()] == ["tidy"]
+    return json.loads((release.app.jobs / "tidy").read_text())
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
