@@ -75,6 +75,8 @@ input=$(readlink "/proc/$$/fd/0")
 
 ask() {{
     path=$(readlink "/proc/$1/exe")
+    # An upgrade of Debian puts another file in its place.
+    path=${{path% (deleted)}}
     case ${{path##*/}} in
     {waiting})
         # Stopped first, so that it starts nothing more; ended last: while it ends, nothing below may be stopped, or the

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -306,6 +307,15 @@ def test_end_that_is_asked_for_at_once_reaches_the_program(folder):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     assert rest == "finished\n"
+
+
+def test_shell_is_known_after_its_file_was_replaced(folder):
+    shutil.copy("/bin/dash", folder / "bin/dash")
+    process = start(folder, "dash -c 'python worker.py a; echo never'")
+    assert process.stdout.readline()
+    (folder / "bin/dash").unlink()
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.communicate(timeout=10)[0] == "finished\n"
 
 
 def test_worker_behind_timeout_is_asked_once(folder):
