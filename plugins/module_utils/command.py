@@ -23,9 +23,6 @@ CLEAN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 TRUSTED = "/etc/ssl/certs/ca-certificates.crt"
 #: Settings of the site that the caller's environment may carry (Ansible's ``environment`` keyword).
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-#: What runs the lines of shell that users write: platforms that apps come from run them with it, and where it is not
-#: dash that does, `[[ … ]] && flask db upgrade` counts as done and has done nothing. No Debian is without it.
-SHELL = "/bin/bash"
 #: How long a program that systemd runs for us may take to end when its time is over.
 _UNIT_STOP_SECONDS = 15
 

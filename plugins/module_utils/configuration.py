@@ -110,18 +110,18 @@ def _tell_what_is_left_out(asked: app_json.Suggested, *, given: Given) -> None:
 
 def suggest(settings: Settings, suggested: app_json.Suggested, folder: Path, *, given: Given) -> Settings:
     """The settings, and for what the inventory says nothing about, those that the repository asks for."""
-    jobs = {name: {"command": job.command, "calendar": job.calendar} for name, job in suggested.jobs.items()}
-    names = settings.job_names if given.has_jobs else tuple(jobs)
+    if not given.has_jobs:
+        settings = dataclasses.replace(settings, job_names=tuple(suggested.jobs))
     if not given.first_host:
         # The file says how many there are of each process and job in all, not on each host.
-        return dataclasses.replace(settings, job_names=names)
+        return settings
     known = procfile.read(folder).keys() - {procfile.WEB, procfile.RELEASE, *given.formation}
     formation = {kind: count for kind, count in suggested.formation.items() if kind in known and count}
+    jobs = {name: {"command": job.command, "calendar": job.calendar} for name, job in suggested.jobs.items()}
     return dataclasses.replace(
         settings,
         formation={**formation, **settings.formation},
         jobs=settings.jobs if given.has_jobs else jobs,
-        job_names=names,
     )
 
 

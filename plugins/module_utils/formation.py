@@ -194,7 +194,7 @@ def _job(name: str, options: Any) -> Job:
         if not isinstance(options.get(wanted), str) or not options[wanted].strip():
             raise PhaseError(f"{where}.{wanted} is missing", advice="A job needs a command and a calendar.")
     job = replace(Job(name, "", ""), **{key: value for key, value in options.items() if value is not None})
-    if problem := procfile.line_problem(job.command):
+    if problem := procfile.command_problem(job.command):
         raise PhaseError(f"{where}.command {problem}")
     if not re.fullmatch(r"[\w ,:*/.~+-]+", job.calendar, re.ASCII):
         raise PhaseError(f"{where}.calendar is '{job.calendar}', must be what systemd.time(7) describes, as in daily")

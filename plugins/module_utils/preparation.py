@@ -9,8 +9,14 @@ import pwd
 from collections.abc import Sequence
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils import committed_virtualenv, debian, files, pythons
-from ansible_collections.baremetal.flask.plugins.module_utils.command import SHELL, Builder, CommandError
+from ansible_collections.baremetal.flask.plugins.module_utils import (
+    committed_virtualenv,
+    debian,
+    files,
+    procfile,
+    pythons,
+)
+from ansible_collections.baremetal.flask.plugins.module_utils.command import Builder, CommandError
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import Release
 from ansible_collections.baremetal.flask.plugins.module_utils.settings import Settings
@@ -48,7 +54,9 @@ def _run_commands(release: Release, folder: Path, commands: Sequence[str], build
     files.give(release.src, uid=user.pw_uid, gid=user.pw_gid)
     for command in commands:
         try:
-            builder.run([SHELL, "-c", command], writable=[release.src], cwd=folder, env={}, title="build command")
+            builder.run(
+                [procfile.SHELL, "-c", command], writable=[release.src], cwd=folder, env={}, title="build command"
+            )
         except CommandError as error:
             said = error.log[-1].strip() if error.log else "it printed nothing"
             why = "took too long" if error.code is None else f"ended with {error.code}: {said}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def plan(folder: Path, settings: Settings) -> Plan:
     :param folder: the app's folder in the checkout.
     :raises PhaseError: for whatever is wrong in the Procfile or in what the inventory says about it.
     """
-    commands = procfile.read(folder)
+    commands = procfile.read(folder, check=shell_problem)
     server = servers.choose(settings.server, has_web=WEB in commands)
     servers.refuse(server, worker_class=settings.worker_class)
     instances = formation.instances(settings.formation, commands)
@@ -101,10 +102,28 @@ def plan(folder: Path, settings: Settings) -> Plan:
     jobs = tuple(Job(**{"name": name, **options}) for name, options in settings.jobs.items())
     formation.refuse_equal_names(jobs, commands)
     for job in jobs:
+        if problem := shell_problem(job.command):
+            raise PhaseError(f"the command of the job '{job.name}' {problem}", advice="Correct it where it is written.")
         _check_calendar(job)
     known = {*commands, WEB, *settings.job_names} - {procfile.RELEASE}
     limits = formation.limits(settings.process_limits, known=known)
     return Plan(settings, commands, server, instances, jobs, limits)
+
+
+def shell_problem(command: str) -> str:
+    """What is wrong with a text for bash, of one line or several; "" when nothing is.
+
+    Bash itself is asked: nobody else knows what is a quotation mark and what stands in a comment.
+    """
+    unended = re.search(r"(?<!\\)(?:\\\\)*\\\Z", command)
+    try:
+        run([procfile.SHELL, "-n"], stdin=command)
+    except CommandError as error:
+        said = error.log[0].partition(": ")[2] if error.log else ""
+        unended = unended or re.search(r"matching `[\"'`]'", said)
+        if not unended:
+            return f"is not what bash understands: {re.sub(r'^line [0-9]+: ', '', said)}"
+    return "has a quotation mark or a backslash without its end" if unended else ""
 
 
 def _check_calendar(job: Job) -> None:

@@ -42,7 +42,7 @@ output:
 
 import os
 
-from ansible_collections.baremetal.flask.plugins.module_utils import command, manifest, one_off, phase
+from ansible_collections.baremetal.flask.plugins.module_utils import command, manifest, one_off, phase, procfile
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 OPTIONS = {
@@ -67,7 +67,7 @@ def work(this: phase.Phase) -> dict:
     unit = app.one_off_unit(f"run-{os.getpid()}")
     try:
         printed = command.run_unit(
-            unit, [command.SHELL, "-c", words], properties=properties, seconds=seconds, title=words
+            unit, [procfile.SHELL, "-c", words], properties=properties, seconds=seconds, title=words
         )
     except command.CommandError as error:
         how = f"took longer than {seconds} s" if error.code is None else f"ended with {error.code}"

@@ -77,6 +77,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     journal,
     manifest,
     phase,
+    procfile,
     tables,
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
@@ -177,7 +178,7 @@ def _refuse_full(this: phase.Phase, release: Release, found: manifest.Manifest) 
 def _run(release, found: manifest.Manifest, words: str, *, title: str, options: dict) -> list[str]:
     seconds = options["command_seconds"]
     try:
-        printed = _call(release, found, [command.SHELL, "-c", words], seconds=seconds, title=title)
+        printed = _call(release, found, [procfile.SHELL, "-c", words], seconds=seconds, title=title)
     except command.CommandError as error:
         how = "took too long" if error.code is None else f"ended with {error.code}"
         exception = journal.exception([journal.Line("", line) for line in error.output.splitlines()])

@@ -95,13 +95,6 @@ def test_no_file_asks_for_nothing(tmp_path):
     assert app_json.read(tmp_path) == app_json.Suggested()
 
 
-def test_commands_are_whatever_bash_understands():
-    (job,) = app_json.parse(
-        '{"cron": [{"command": "python nag.py # don\'t stop", "schedule": "@daily"}]}'
-    ).jobs.values()
-    assert job.command == "python nag.py # don't stop"
-
-
 def test_a_file_for_something_else_asks_for_nothing():
     assert app_json.parse('{"expo": {"name": "shop"}}') == app_json.Suggested()
 
@@ -121,11 +114,8 @@ def test_a_file_for_something_else_asks_for_nothing():
         ('{"cron": [{"schedule": "@daily"}]}', r"cron\[0\] has no command"),
         ('{"cron": [{"command": "x", "schedule": "61 * * * *"}]}', "'61' is no minute"),
         ('{"cron": {"command": "x"}}', "cron is"),
-        ('{"cron": [{"command": "echo \'x", "schedule": "@daily"}]}', r"cron\[0\].command has a quotation mark"),
-        ('{"scripts": {"postdeploy": "echo (x"}}', "scripts.postdeploy is not what bash understands"),
         ('{"scripts": {"postdeploy": 3}}', "scripts.postdeploy"),
         ('{"formation": {"worker": 1000}}', "formation.worker.quantity is 1000, must be 0 to 999"),
-        ('{"cron": [{"command": "echo \'", "schedule": "@daily"}]}', r"cron\[0\].command has a quotation mark"),
         ('{"cron": [{"command": "a\\nb", "schedule": "@daily"}]}', r"cron\[0\].command holds the control character"),
         ('{"healthchecks": {"web": [{"path": "healthz"}]}}', "healthchecks.web"),
     ],

@@ -124,8 +124,9 @@ def test_processes_and_jobs_of_app_json_run_on_one_host(tmp_path, given):
     asked = configuration.adopt(tmp_path, checkout=tmp_path, given=given).suggested
     second = dataclasses.replace(given, first_host=False)
     settings = Settings.read({"formation": {"worker": 5}, "first_host": False})
-    elsewhere = dataclasses.replace(settings, job_names=("cron-1",))
-    assert configuration.suggest(settings, asked, tmp_path, given=second) == elsewhere
+    named = dataclasses.replace(settings, job_names=tuple(asked.jobs))
+    assert named.job_names
+    assert configuration.suggest(settings, asked, tmp_path, given=second) == named
 
 
 def test_what_app_json_requires_and_each_process_has_is_not_missed(tmp_path, given):

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shlex
 import shutil
@@ -14,7 +13,6 @@ import pytest
 
 from ansible_collections.baremetal.flask.plugins.module_utils import ports, processes
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
-from ansible_collections.baremetal.flask.plugins.module_utils.formation import Job
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release
 from ansible_collections.baremetal.flask.plugins.module_utils.manifest import Manifest
 from ansible_collections.baremetal.flask.plugins.module_utils.settings import Settings
@@ -96,13 +94,9 @@ def test_everything_of_a_procfile(release):
 
 
 def test_whatever_bash_understands_is_written(release):
-    """app.json and other files have commands of their own, which nothing but bash has looked at."""
-    jobs = {"tidy": {"command": "flask tidy # don't stop", "calendar": "daily"}}
-    made = dataclasses.replace(plan(release), jobs=(Job("cron-1", "a 'b", "daily"), Job("tidy", **jobs["tidy"])))
-    assert plan(release, jobs=jobs).jobs == made.jobs[1:]
-    files = write(release, made)
-    assert "flask tidy # don" in files["bin/tidy"]
-    assert shlex.quote("a 'b") in files["bin/cron-1"]
+    words = "flask tidy # don't stop"
+    made = plan(release, f"web: {words}\n", server="gunicorn", jobs={"tidy": {"command": words, "calendar": "daily"}})
+    assert shlex.quote(words) in write(release, made)["bin/tidy"]
 
 
 def test_every_process_knows_how_many_workers_fit_the_host(release):
@@ -146,6 +140,7 @@ def test_host_that_cannot_close_the_port_is_refused(release):
         ({"single_processes": ["clok"]}, "flask_app_single_processes names 'clok', which the Procfile lacks"),
         ({"single_processes": ["release"]}, "flask_app_single_processes names 'release'"),
         ({"single_processes": ["clock", "web"]}, "flask_app_single_processes names 'web', and every host"),
+        ({"jobs": {"tidy": {**JOBS["tidy"], "command": "a 'b"}}}, "the command of the job 'tidy' has a quotation mark"),
         ({"jobs": {"worker": JOBS["tidy"]}}, "flask_app_jobs.worker has the name of a process type"),
         ({"process_limits": {"release": {"memory_max": "1G"}}}, "flask_app_process_limits names 'release'"),
         ({"worker_class": "gevent"}, "flask_app_worker_class 'gevent' is for gunicorn"),
@@ -163,6 +158,11 @@ def test_limits_of_a_job_hold_where_it_runs_and_hinder_no_other_host(release, fi
     made = plan(release, PROCFILE, jobs=jobs, process_limits=limits, first_host=first_host)
     assert [job.name for job in made.jobs] == (["tidy"] if first_host else [])
     assert made.limits == {"tidy": {"MemoryMax": "512M"}}
+
+
+def test_procfile_that_bash_does_not_understand(release):
+    with pytest.raises(PhaseError, match="line 2: the command of 'clock' is not what bash understands: syntax"):
+        plan(release, "web: a\nclock: echo (a\n")
 
 
 def test_calendar_that_systemd_does_not_understand(release):
