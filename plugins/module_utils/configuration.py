@@ -21,6 +21,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     files,
     flx,
     procfile,
+    repository_files,
     shared_paths,
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
@@ -79,10 +80,10 @@ class Adopted:
 
 def adopt(folder: Path, *, checkout: Path, given: Given) -> Adopted:
     """Read the files of other platforms in an app's folder, and keep them from winning over the inventory."""
-    hooks = flx.read(folder)
+    hooks = flx.read(folder, checkout=checkout)
     if hooks.left_out:
         given.warn(f"{flx.NAME}: nothing is done for {'; '.join(hooks.left_out)} (the deploy installs and sets modes)")
-    asked = app_json.read(folder)
+    asked = app_json.read(folder, checkout=checkout)
     env = {**asked.variables(key=given.key, known={*given.platform, *given.env}), **given.env}
     found = {}
     for name in reversed(_FLASK_FILES):
@@ -96,9 +97,12 @@ def adopt(folder: Path, *, checkout: Path, given: Given) -> Adopted:
     return Adopted(env, suggested, env.get("FLASK_APP") or found.get("FLASK_APP", ""))
 
 
-def suggest(settings: Settings, suggested: app_json.Suggested, folder: Path, *, given: Given) -> Settings:
+def suggest(
+    settings: Settings, suggested: app_json.Suggested, folder: Path, *, checkout: Path, given: Given
+) -> Settings:
     """The settings, and for what the inventory says nothing about, those that the repository asks for."""
-    known = procfile.read(folder).keys() - {procfile.WEB, procfile.RELEASE, *given.formation, *given.absent}
+    kinds = procfile.read(folder, checkout=checkout).keys()
+    known = kinds - {procfile.WEB, procfile.RELEASE, *given.formation, *given.absent}
     formation = {kind: count for kind, count in suggested.formation.items() if kind in known and count}
     jobs = {
         f"cron-{number}": {"command": job.command, "calendar": job.calendar}
@@ -131,16 +135,15 @@ def clean_dotenvs(checkout: Path, env: Mapping[str, str], *, given: Given) -> No
 
 def _text(path: Path, *, inside: Path) -> str:
     """The text of a file of the repository; "" where there is none, or a link that leads out of it."""
-    if not path.is_file() or not path.resolve().is_relative_to(inside.resolve()):
-        return ""
-    return path.read_text(encoding="utf-8", errors="surrogateescape")
+    there = repository_files.holds(inside, path)
+    return path.read_text(encoding="utf-8", errors="surrogateescape") if there else ""
 
 
 def _replace_words(release: Release, folder: Path, *, given: Given) -> None:
     """Do what the [replace] sections of .flx say, when no build can read the password any more."""
-    hooks = flx.read(folder)
+    hooks = flx.read(folder, checkout=release.src)
     database = database_parts.parts(given.env.get("DATABASE_URL") or given.platform.get("DATABASE_URL", ""))
-    there = (each.file for each in hooks.replacements if (folder / each.file).is_file())
+    there = (each.file for each in hooks.replacements if repository_files.holds(release.src, folder / each.file))
     texts = {name: _text(folder / name, inside=release.src) for name in there}
     for name, text in flx.replaced(hooks, texts, database=database, app=release.app.name).items():
         for parent, place in _places(release, folder, PurePosixPath(name)):

@@ -16,6 +16,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     pipfile_lock,
     poetry_lock,
     python_version,
+    repository_files,
     requirements_files,
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
@@ -79,6 +80,10 @@ def find(
     :param python: the version that is going to be used; "" when that does not matter.
     :raises PhaseError: when none or several of the files that decide are there, or one cannot be read.
     """
+    inside = (checkout or folder).resolve()
+    # What is read by its name below is read from the repository alone.
+    for name in (*_LOCK_FILES, *_BARE, "Pipfile"):
+        repository_files.content(folder / name, checkout=inside)
     names = sorted(entry.name for entry in folder.iterdir())
     refuse_virtualenv(folder)
     project = _pyproject(folder)
@@ -87,9 +92,6 @@ def find(
         raise PhaseError(
             f"flask_app_packages_file: {file} is no file in the app's folder", advice=f"It holds: {', '.join(names)}."
         )
-    inside = (checkout or folder).resolve()
-    if not (folder / chosen).resolve().is_relative_to(inside):
-        raise PhaseError(f"{chosen} leads out of the repository", advice="Commit the file itself.")
     if chosen in ("uv.lock", "poetry.lock", *_BARE) and python:
         _check_python(project.get("project", {}).get("requires-python", ""), python, "pyproject.toml")
     builds = "build-system" in project or "setup.py" in names
@@ -274,7 +276,8 @@ def _metadata(folder: Path, project: Mapping) -> tuple[Path, ...]:
 def _settings_files(folder: Path, checkout: Path) -> tuple[Path, ...]:
     """The files in which uv looks for its settings, from the app's folder up to that of the repository."""
     folders = [folder, *(parent for parent in folder.parents if parent.resolve().is_relative_to(checkout))]
-    return tuple(path for each in folders for name in ("uv.toml", "pyproject.toml") if (path := each / name).is_file())
+    paths = [each / name for each in folders for name in ("uv.toml", "pyproject.toml")]
+    return tuple(path for path in paths if repository_files.holds(checkout, path))
 
 
 def _pyproject(folder: Path) -> dict:

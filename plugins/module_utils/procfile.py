@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from ansible_collections.baremetal.flask.plugins.module_utils import repository_files
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import PROCESS_TYPE, WEB
 
@@ -100,15 +101,9 @@ exit "$code"
 """
 
 
-def read(folder: Path) -> dict[str, str]:
+def read(folder: Path, *, checkout: Path) -> dict[str, str]:
     """The commands by type, in the order of the file; {} when the app has no Procfile."""
-    path = folder / NAME
-    if not path.is_file():
-        return {}
-    try:
-        return parse(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise PhaseError(f"{NAME} is not UTF-8 text: {error}", advice="Save it as UTF-8 and commit it.") from None
+    return parse(repository_files.text(folder / NAME, checkout=checkout) or "")
 
 
 def parse(text: str) -> dict[str, str]:

@@ -135,7 +135,7 @@ def requirements(server: str, *, worker_class: str = "", web_command: str = "") 
     return [_REQUIREMENTS[name] for name in (server, *gevent)]
 
 
-def flask_app(web_command: str, folder: Path, said: str) -> str:
+def flask_app(web_command: str, folder: Path, said: str, *, checkout: Path) -> str:
     """FLASK_APP for Flask's own command where a web command serves the app: what the repository says, else what a known
     server is given, else what is found in the folder; "" for nothing.
 
@@ -143,7 +143,7 @@ def flask_app(web_command: str, folder: Path, said: str) -> str:
     """
     for named in [said] if said else [*_served(web_command), ""]:
         with contextlib.suppress(PhaseError):
-            entry_point, parent = wsgi.find(folder, named)
+            entry_point, parent = wsgi.find(folder, named, checkout=checkout)
             # Flask takes a path before the module for the folder to import from.
             return str(parent.relative_to(folder) / entry_point)
     return ""

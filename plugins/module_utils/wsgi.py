@@ -9,6 +9,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from ansible_collections.baremetal.flask.plugins.module_utils import repository_files
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 _NAMES = ("app", "application")
@@ -16,7 +17,7 @@ _FACTORIES = ("create_app", "make_app")
 _NOT_THE_APP = {"tests", "test", "docs", "migrations", "instance", "node_modules", "static", "templates", "examples"}
 
 
-def find(folder: Path, flask_app: str = "") -> tuple[str, Path]:
+def find(folder: Path, flask_app: str = "", *, checkout: Path | None = None) -> tuple[str, Path]:
     """The entry point of the app in ``folder``, and the folder that must be importable for it.
 
     What FLASK_APP names, else ``wsgi.py``, then ``app.py``, then the packages in the folder and in its ``src/``, then
@@ -24,18 +25,20 @@ def find(folder: Path, flask_app: str = "") -> tuple[str, Path]:
     or ``make_app()``.
 
     :param flask_app: the variable FLASK_APP; "" when nothing sets it.
+    :param checkout: no file outside it is read; the app's own folder when None.
     :raises PhaseError: naming what was looked for, when there is none or more than one.
     """
     if flask_app:
         return _named(folder, flask_app)
+    checkout = checkout or folder
     for name in ("wsgi.py", "app.py"):
         path = folder / name
-        if path.is_file() and (found := _callable_in(path)):
+        if path.is_file() and (found := _callable_in(path, checkout)):
             return f"{path.stem}:{found}", folder
     packages = {}
     for parent in (folder, folder / "src"):
         for path in sorted(parent.glob("*/__init__.py")):
-            if path.parent.name not in _NOT_THE_APP and (found := _callable_in(path)):
+            if path.parent.name not in _NOT_THE_APP and (found := _callable_in(path, checkout)):
                 packages[f"{path.parent.name}:{found}"] = parent
     if len(packages) == 1:
         return next(iter(packages.items()))
@@ -45,7 +48,7 @@ def find(folder: Path, flask_app: str = "") -> tuple[str, Path]:
             advice="Set flask_app_wsgi to one of them.",
         )
     path = folder / "application/app.py"
-    if path.is_file() and (found := _callable_in(path)):
+    if path.is_file() and (found := _callable_in(path, checkout)):
         if (path.parent / "__init__.py").is_file():
             return f"application.app:{found}", folder
         return f"app:{found}", path.parent
@@ -73,7 +76,7 @@ def _module(folder: Path, parent: str, module: str) -> tuple[Path, Path] | None:
     for base in (folder / parent, folder / "src" / parent):
         path = base.joinpath(*module.split("."))
         path = path / "__init__.py" if path.is_dir() else path.with_name(f"{path.name}.py")
-        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+        if repository_files.holds(folder, path):
             return base, path
     return None
 
@@ -95,9 +98,9 @@ def _named(folder: Path, flask_app: str) -> tuple[str, Path]:
     module = module.removesuffix(".__init__")
     name = name.strip()
     if name.isidentifier():
-        factory = _functions(_tree(path)).get(name)
+        factory = _functions(_tree(path, folder)).get(name)
         return f"{module}:{_call(name, factory, path) if factory else name}", base
-    if found := name or _callable_in(path):
+    if found := name or _callable_in(path, folder):
         return f"{module}:{found}", base
     raise PhaseError(
         f"FLASK_APP names {path.relative_to(folder)}, and there is no app, application, Flask() instance, create_app() "
@@ -110,9 +113,10 @@ def _functions(tree: ast.Module) -> dict[str, ast.arguments]:
     return {node.name: node.args for node in _top_level(tree.body) if isinstance(node, ast.FunctionDef)}
 
 
-def _tree(path: Path) -> ast.Module:
+def _tree(path: Path, checkout: Path) -> ast.Module:
+    source = repository_files.content(path, checkout=checkout) or b""
     try:
-        return ast.parse(path.read_bytes(), filename=path.name)
+        return ast.parse(source, filename=path.name)
     except (SyntaxError, ValueError) as error:
         line = f" line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise PhaseError(
@@ -121,15 +125,16 @@ def _tree(path: Path) -> ast.Module:
         ) from error
 
 
-def _callable_in(path: Path) -> str:
+def _callable_in(path: Path, checkout: Path) -> str:
     """What a module offers: a variable's name, a factory's call, or "" for neither."""
-    tree = _tree(path)
+    tree = _tree(path, checkout)
     factories = _functions(tree)
     values: set[str] = set()
     instances: list[str] = []
     for node in _top_level(tree.body):
         if isinstance(node, ast.ImportFrom):
-            values |= {alias.asname or alias.name for alias in node.names if not _is_submodule(node, alias.name, path)}
+            names = [alias for alias in node.names if not _is_submodule(node, alias.name, path, checkout)]
+            values |= {alias.asname or alias.name for alias in names}
         elif isinstance(node, (ast.Assign, ast.AnnAssign)) and not isinstance(node.value, (ast.Constant, type(None))):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             assigned = [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
@@ -165,7 +170,7 @@ def _call(name: str, arguments: ast.arguments, path: Path) -> str:
     )
 
 
-def _is_submodule(node: ast.ImportFrom, name: str, path: Path) -> bool:
+def _is_submodule(node: ast.ImportFrom, name: str, path: Path, checkout: Path) -> bool:
     """``from . import app`` gives the module app.py, where the package itself has no other ``app``."""
     if node.level > 1:
         return False
@@ -175,7 +180,9 @@ def _is_submodule(node: ast.ImportFrom, name: str, path: Path) -> bool:
     if not (package / f"{name}.py").is_file() and not (package / name).is_dir():
         return False
     init = package / "__init__.py"
-    return init == path or not init.is_file() or _callable_in(init) not in (name, f"{name}()")
+    if init == path or not repository_files.holds(checkout, init):
+        return True
+    return _callable_in(init, checkout) not in (name, f"{name}()")
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:

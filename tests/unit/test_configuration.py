@@ -107,14 +107,14 @@ def test_the_inventory_wins_over_app_json(tmp_path, given):
     assert adopted.env == {"TOKEN": "ours", "OWN": "1"}
     settings = Settings.read({"formation": {"worker": 5}})
 
-    free = configuration.suggest(settings, adopted.suggested, tmp_path, given=given)
+    free = configuration.suggest(settings, adopted.suggested, tmp_path, checkout=tmp_path, given=given)
     assert free.formation == {"worker": 5, "clock": 1}
     assert free.jobs == {"cron-1": {"command": "x", "calendar": "*-*-* 0:0:00"}}
 
     bound = dataclasses.replace(given, formation={"clock"}, has_jobs=True, absent={"worker"})
-    assert configuration.suggest(Settings(), adopted.suggested, tmp_path, given=bound) == Settings()
+    assert configuration.suggest(Settings(), adopted.suggested, tmp_path, checkout=tmp_path, given=bound) == Settings()
     second = dataclasses.replace(given, first_host=False)
-    assert configuration.suggest(Settings(), adopted.suggested, tmp_path, given=second).jobs == {}
+    assert configuration.suggest(Settings(), adopted.suggested, tmp_path, checkout=tmp_path, given=second).jobs == {}
 
 
 def test_what_may_be_secret_in_a_file_of_settings():
