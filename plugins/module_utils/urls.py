@@ -161,3 +161,18 @@ def credentials_in(url: str) -> list[str]:
     # A token stands in the place of a password, or of the name when there is none.
     secret = password or user
     return [secret, unquote(secret), base64.b64encode(":".join(decoded).encode()).decode()]
+
+
+def is_whole(url: str) -> bool:
+    """Whether an http(s) address can be told apart into user, password, host and port; one of another kind may be so.
+
+    >>> is_whole("https://me:p[w@packages.example.com/"), is_whole("https://me:p%5Bw@packages.example.com/")
+    (False, True)
+    """
+    if not url.startswith(("http://", "https://")):
+        return True
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -67,7 +67,8 @@ class Specification:
         dictionary), ``minimum``, ``maximum``, ``filled`` (it must
         not be empty), ``expected`` (the words for the user), ``when`` (values of other variables with which the rule
         applies), ``environment`` (it holds environment variables; their values are never shown), ``url`` (it is the
-        URL of a service; it is never shown), and what :mod:`variable_relations` looks at.
+        URL of a service; it is never shown), ``address`` (it is an address that may carry a password; it is never
+        shown), and what :mod:`variable_relations` looks at.
     :param neighbours: names of the other roles beside it.
     """
 
@@ -297,8 +298,9 @@ def _check_rule(name: str, value: Any, rule: Mapping[str, Any]) -> list[Problem]
         fault = urls.problem(str(value))
         return [Problem(name, fault)] if fault else []
     if not isinstance(value, list | Mapping):
-        return [] if _fits(value, rule) else [Problem(name, f"is {_shown(value)}, must be {expected}")]
-    wrong = [Problem(name, f"has {_shown(item)}, must hold {expected}") for item in value if not _fits(item, rule)]
+        return [] if _fits(value, rule) else [Problem(name, f"is {_shown(value, rule)}, must be {expected}")]
+    misfits = [item for item in value if not _fits(item, rule)]
+    wrong = [Problem(name, f"has {_shown(item, rule)}, must hold {expected}") for item in misfits]
     if isinstance(value, Mapping) and "values" in rule:
         odd = [key for key, item in value.items() if not re.fullmatch(rule["values"], str(item))]
         wrong += [Problem(f"{name}.{key}", f"is {_shown(value[key])}, must hold {expected}") for key in odd]
@@ -322,6 +324,8 @@ def _check_certificate(name: str, value: Any, rule: Mapping[str, Any], values: M
 def _fits(value: Any, rule: Mapping[str, Any]) -> bool:
     if "pattern" in rule and not re.fullmatch(rule["pattern"], str(value)):
         return False
+    if rule.get("address") and not urls.is_whole(str(value)):
+        return False
     if "minimum" in rule and float(value) < rule["minimum"]:
         return False
     return "maximum" not in rule or float(value) <= rule["maximum"]
@@ -331,8 +335,10 @@ def _found(value: Any) -> str:
     return next((words for kind, words in FOUND if isinstance(value, kind)), "a list")
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, rule: Mapping[str, Any] = {}) -> str:
     """A value as a person wrote it. Only short plain values are shown: others may hold a secret, and help nobody."""
+    if rule.get("address"):
+        return "another text"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
