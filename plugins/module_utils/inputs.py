@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.baremetal.flask.plugins.module_utils import envfile, manifest, package_index, pythons
+from ansible_collections.baremetal.flask.plugins.module_utils import envfile, manifest, package_index, pythons, urls
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.phase import Phase, secret_json
 from ansible_collections.baremetal.flask.plugins.module_utils.settings import OPTIONS as SETTINGS
@@ -73,6 +73,13 @@ def read(this: Phase) -> Inputs:
     }
     hashed = manifest.inputs(key=key, env=env, platform=platform_env, settings=decides)
     return Inputs(key, settings, env, index, platform_env, given_files, hashed)
+
+
+def python_mirror(this: Phase) -> str:
+    """Where interpreters come from, "" for uv's own source. A token in the address is hidden in logs from now on."""
+    url = secret_json(this.module, "python_mirror").get("url", "")
+    this.hide(urls.tokens_in(url, in_path=True))
+    return url
 
 
 def secrets_in(content: str) -> list[str]:
