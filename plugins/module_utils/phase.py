@@ -41,8 +41,9 @@ _PUBLIC = {
     *("DOMAIN", "DOMAIN_ALIASES", "DOMAIN_REDIRECTS", "SECURE_SSL_REDIRECT", "STAGE"),
     *("DEFAULT_STORAGE_DSN", "FORWARDED_ALLOW_IPS"),
 }
-#: The password in an address such as ``postgresql://shop:s3cret@db.example.com/shop``.
-_PASSWORD = re.compile(r"://[^/\s:@]*:([^/\s]+)@")
+#: What begins with the password of an address such as ``postgresql://shop:s3cret@db.example.com/shop``, and goes up to
+#: the last @: which one ends the password is not known when it has an @ or a / itself.
+_PASSWORD = re.compile(r"://[^/\s:@]*:((?:(?!://)\S)+)@")
 #: A disk with this much free space is not what a program calls full.
 _PLENTY_MB = 1024
 
@@ -118,7 +119,7 @@ class Phase:
         Of an address, its password too: an app may print it in an address of another form.
         """
         for value in map(str, values):
-            raw = _PASSWORD.findall(value)
+            raw = [rest[: at.start()] for rest in _PASSWORD.findall(value) for at in re.finditer("@|$", rest)]
             found = [value, *raw, *map(urllib.parse.unquote, raw)]
             self.secrets += [each for each in found if len(each) >= _SECRET_LENGTH]
 

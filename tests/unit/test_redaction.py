@@ -33,6 +33,9 @@ def test_short_values_are_left():
         ("redis://:s3cr3tword@cache:6379/0", "AUTH s3cr3tword"),
         ("mysql://shop:p@ssword@db/shop", "password is p@ssword"),
         ("amqp://a:s3cr3tword@one/,amqp://b:0therword@two/", "s3cr3tword 0therword"),
+        ("postgresql://shop:s3cr3tword/with@slash@db/shop", "said s3cr3tword/with@slash"),
+        ("postgresql://shop:s3cr3tword/slash@db/shop", "said s3cr3tword/slash"),
+        ("postgresql://shop:s3cr3tword@db/shop?mail=me@example.com", "said s3cr3tword"),
         ("[db]\nurl = http://shop:s3cr3tword@db/", "s3cr3tword"),
     ],
 )
