@@ -14,7 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.baremetal.flask.plugins.module_utils import calendars, documents, envfile, procfile
+from ansible_collections.baremetal.flask.plugins.module_utils import (
+    calendars,
+    documents,
+    envfile,
+    procfile,
+    repository_files,
+)
 from ansible_collections.baremetal.flask.plugins.module_utils.documents import OTHERS
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.formation import MOST_INSTANCES
@@ -92,15 +98,10 @@ class Suggested:
         return {name: value for name, value in {**self.env, **made}.items() if name not in known}
 
 
-def read(folder: Path) -> Suggested:
+def read(folder: Path, *, checkout: Path) -> Suggested:
     """What the file in an app's folder asks for; nothing when there is none."""
-    path = folder / NAME
-    if not path.is_file():
-        return Suggested()
-    try:
-        return parse(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise PhaseError(f"{NAME} is not UTF-8 text: {error}", advice="Save it as UTF-8 and commit it.") from None
+    text = repository_files.text(folder / NAME, checkout=checkout)
+    return Suggested() if text is None else parse(text)
 
 
 def parse(text: str) -> Suggested:

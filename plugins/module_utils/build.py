@@ -80,8 +80,8 @@ def build(
         folder = _app_folder(release, request.settings.subdirectory)
         settings = request.settings
         adopted = configuration.adopt(folder, checkout=release.src, given=request.given)
-        settings = configuration.suggest(settings, adopted.suggested, folder, given=request.given)
-        plan = processes.plan(folder, settings)
+        settings = configuration.suggest(settings, adopted.suggested, folder, checkout=release.src, given=request.given)
+        plan = processes.plan(folder, settings, checkout=release.src)
         python = preparation.prepare(release, folder, settings, builder, uv=uv, mirror=request.python_mirror)
         # A build command may have written another one.
         configuration.clean_dotenvs(release.src, adopted.env, given=request.given)
@@ -94,7 +94,7 @@ def build(
         )
         entry_point, import_path = settings.wsgi, wsgi.import_path(folder, settings.wsgi)
         if plan.needs_entry_point and not entry_point:
-            entry_point, import_path = wsgi.find(folder, adopted.flask_app)
+            entry_point, import_path = wsgi.find(folder, adopted.flask_app, checkout=release.src)
         files.set_times(release.src, committed)
         added = plan.requirements(python.version)
         installer = virtualenv.Packages(
@@ -145,8 +145,10 @@ def build(
                 release_commands=list(adopted.suggested.release_commands),
                 health_path=adopted.suggested.health_path,
             )
-            flask_app = wsgi.for_flask(entry_point, import_path)
-            flask_app = flask_app or servers.flask_app(plan.web_command, folder, adopted.flask_app)
+            flask_app = wsgi.for_flask(entry_point, import_path, checkout=release.src)
+            flask_app = flask_app or servers.flask_app(
+                plan.web_command, folder, adopted.flask_app, checkout=release.src
+            )
             processes.write(built, built.runtime(release), plan, adopted.variables(flask_app))
             files.write(release.one_off, one_off.script(built.runtime(release)), mode=0o755)
             os.chown(release.path, 0, 0)

@@ -21,6 +21,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     files,
     flx,
     procfile,
+    repository_files,
     shared_paths,
 )
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
@@ -77,10 +78,10 @@ class Adopted:
 
 def adopt(folder: Path, *, checkout: Path, given: Given) -> Adopted:
     """Read the files of other platforms in an app's folder, and keep them from winning over the inventory."""
-    hooks = flx.read(folder)
+    hooks = flx.read(folder, checkout=checkout)
     if hooks.left_out:
         given.warn(f"{flx.NAME}: nothing is done for {'; '.join(hooks.left_out)} (the deploy installs and sets modes)")
-    asked = app_json.read(folder)
+    asked = app_json.read(folder, checkout=checkout)
     _tell_what_is_left_out(asked, given=given)
     known = {*given.platform, *given.env}
     env = {**asked.variables(key=given.key, known=known, defaults={*_OF_PROCESSES, "FLASK_APP"}), **given.env}
@@ -108,14 +109,16 @@ def _tell_what_is_left_out(asked: app_json.Suggested, *, given: Given) -> None:
         )
 
 
-def suggest(settings: Settings, suggested: app_json.Suggested, folder: Path, *, given: Given) -> Settings:
+def suggest(
+    settings: Settings, suggested: app_json.Suggested, folder: Path, *, checkout: Path, given: Given
+) -> Settings:
     """The settings, and for what the inventory says nothing about, those that the repository asks for."""
     if not given.has_jobs:
         settings = dataclasses.replace(settings, job_names=tuple(suggested.jobs))
     if not given.first_host:
         # The file says how many there are of each process and job in all, not on each host.
         return settings
-    known = procfile.read(folder).keys() - {procfile.WEB, procfile.RELEASE, *given.formation}
+    known = procfile.read(folder, checkout=checkout).keys() - {procfile.WEB, procfile.RELEASE, *given.formation}
     formation = {kind: count for kind, count in suggested.formation.items() if kind in known and count}
     jobs = {name: {"command": job.command, "calendar": job.calendar} for name, job in suggested.jobs.items()}
     return dataclasses.replace(
@@ -145,16 +148,15 @@ def clean_dotenvs(checkout: Path, env: Mapping[str, str], *, given: Given) -> No
 
 def _text(path: Path, *, inside: Path) -> str:
     """The text of a file of the repository; "" where there is none, or a link that leads out of it."""
-    if not path.is_file() or not path.resolve().is_relative_to(inside.resolve()):
-        return ""
-    return path.read_text(encoding="utf-8", errors="surrogateescape")
+    there = repository_files.holds(inside, path)
+    return path.read_text(encoding="utf-8", errors="surrogateescape") if there else ""
 
 
 def _replace_words(release: Release, folder: Path, *, given: Given) -> None:
     """Do what the [replace] sections of .flx say, when no build can read the password any more."""
-    hooks = flx.read(folder)
+    hooks = flx.read(folder, checkout=release.src)
     database = database_parts.parts(given.env.get("DATABASE_URL") or given.platform.get("DATABASE_URL", ""))
-    there = (each.file for each in hooks.replacements if (folder / each.file).is_file())
+    there = (each.file for each in hooks.replacements if repository_files.holds(release.src, folder / each.file))
     texts = {name: _text(folder / name, inside=release.src) for name in there}
     for name, text in flx.replaced(hooks, texts, database=database, app=release.app.name).items():
         for parent, place in _places(release, folder, PurePosixPath(name)):

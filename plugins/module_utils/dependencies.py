@@ -20,6 +20,7 @@ from ansible_collections.baremetal.flask.plugins.module_utils import (
     poetry_lock,
     project_metadata,
     python_version,
+    repository_files,
     requirements_files,
     trees,
     uv_lock,
@@ -77,9 +78,12 @@ def find(
     :param python: the version that is going to be used; "" when that does not matter.
     :raises PhaseError: when none or several of the files that decide are there, or one cannot be read.
     """
+    inside = (checkout or folder).resolve()
+    # What is read by its name below is read from the repository alone.
+    for name in (*packages_file.LOCK_FILES, *packages_file.BARE, "Pipfile"):
+        repository_files.content(folder / name, checkout=inside)
     names = sorted(entry.name for entry in folder.iterdir())
     project = _pyproject(folder)
-    inside = (checkout or folder).resolve()
     lock = _lock_of_uv(folder, checkout=inside) if project else folder / "uv.lock"
     chosen = os.path.normpath(file) if file else packages_file.only_one(names, project, in_workspace=lock.is_file())
     packages_file.check(folder, chosen, lock if chosen == "uv.lock" else folder / chosen, checkout=inside)
@@ -233,8 +237,11 @@ def _is_there(place: Path, checkout: Path) -> bool:
 
 def _stands_alone(folder: Path, checkout: Path) -> bool:
     """Whether it is known from its own files what is installed for a project in the repository."""
-    if not any((folder / name).is_file() for name in packages_file.BARE):
+    there = [path for name in packages_file.BARE if (path := folder / name).is_file()]
+    if not there:
         return True
+    if not all(repository_files.holds(checkout, path) for path in there):
+        return False
     takes = any(project_metadata.takes_places(path) for path in project_metadata.settings_files(folder, checkout))
     return not takes and project_metadata.are_all(folder, _pyproject(folder))
 
@@ -243,8 +250,10 @@ def _lock_of_uv(folder: Path, *, checkout: Path) -> Path:
     """The app's own, or that of the workspace that the app is a member of."""
     own = folder / "uv.lock"
     for path in () if own.exists() else (parent / "uv.lock" for parent in project_metadata.above(folder, checkout)):
-        if path.is_file() and uv_lock.has_member(documents.read(path, uv_lock.SHAPE), _inside(folder, path.parent)):
-            return path
+        if repository_files.holds(checkout, path):
+            lock = documents.read(path, uv_lock.SHAPE)
+            if uv_lock.has_member(lock, _inside(folder, path.parent)):
+                return path
     return own
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils import procfile
+from ansible_collections.baremetal.flask.plugins.module_utils import procfile, repository_files
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 NAME = ".flx"
@@ -53,15 +53,9 @@ class Hooks:
     left_out: tuple[str, ...] = ()
 
 
-def read(folder: Path) -> Hooks:
+def read(folder: Path, *, checkout: Path) -> Hooks:
     """The hooks in an app's folder; none when it has no such file."""
-    path = folder / NAME
-    if not path.is_file():
-        return Hooks()
-    try:
-        return parse(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise PhaseError(f"{NAME} is not UTF-8 text: {error}", advice="Save it as UTF-8 and commit it.") from None
+    return parse(repository_files.text(folder / NAME, checkout=checkout) or "")
 
 
 def parse(text: str) -> Hooks:

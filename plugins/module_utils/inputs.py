@@ -6,11 +6,17 @@
 from __future__ import annotations
 
 import platform
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.baremetal.flask.plugins.module_utils import envfile, manifest, package_index, pythons
+from ansible_collections.baremetal.flask.plugins.module_utils import (
+    envfile,
+    manifest,
+    package_index,
+    phase,
+    pythons,
+    urls,
+)
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.phase import Phase, secret_json
 from ansible_collections.baremetal.flask.plugins.module_utils.settings import OPTIONS as SETTINGS
@@ -62,7 +68,7 @@ def read(this: Phase) -> Inputs:
     this.hide(index.secrets())
     given_files = {name: envfile.text(content) for name, content in secret_json(this.module, "files").items()}
     for content in given_files.values():
-        this.hide(secrets_in(content))
+        this.hide(phase.secrets_in(content))
     settings = Settings.read(this.options["settings"])
     decides = {
         **settings.inputs(),
@@ -75,11 +81,8 @@ def read(this: Phase) -> Inputs:
     return Inputs(key, settings, env, index, platform_env, given_files, hashed)
 
 
-def secrets_in(content: str) -> list[str]:
-    """What may be a secret in a file of settings: texts in quotes, and what follows = or : on a line.
-
-    >>> secrets_in('PASSWORD = "s3cr3t"')
-    ['s3cr3t', '"s3cr3t"']
-    """
-    quoted = [found[2] for found in re.finditer(r"""(["'])((?:(?!\1).)+)\1""", content)]
-    return quoted + [found[1] for found in re.finditer(r"^[^=:\n]+[=:][ \t]*(\S.*?)[ \t]*$", content, re.MULTILINE)]
+def python_mirror(this: Phase) -> str:
+    """Where interpreters come from, "" for uv's own source. A token in the address is hidden in logs from now on."""
+    url = secret_json(this.module, "python_mirror").get("url", "")
+    this.hide(urls.tokens_in(url, in_path=True))
+    return url

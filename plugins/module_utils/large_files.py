@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from ansible_collections.baremetal.flask.plugins.module_utils import repository_files
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
@@ -36,10 +37,11 @@ def refuse_pointers(folder: Path) -> None:
     :raises PhaseError: when a file of a checkout is a pointer still: the app would serve it instead of the file.
     """
     for path in folder.rglob(".gitattributes"):
-        if "filter=lfs" not in path.read_text(encoding="utf-8", errors="replace"):
+        if not repository_files.holds(folder, path) or b"filter=lfs" not in path.read_bytes():
             continue
         for candidate in sorted(path.parent.rglob("*")):
-            if not candidate.is_file() or candidate.stat().st_size >= _POINTER_BYTES:
+            # What a link leads to in the repository is looked at itself.
+            if candidate.is_symlink() or not candidate.is_file() or candidate.stat().st_size >= _POINTER_BYTES:
                 continue
             with candidate.open("rb") as stream:
                 if stream.read(len(_POINTER)) == _POINTER:

@@ -10,7 +10,7 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release
@@ -73,6 +73,12 @@ class Manifest:
         import_paths = tuple(release.path / path for path in self.import_paths)
         mounts = {release.files / source: Path(place) for source, place in self.mounts.items()}
         return Runtime(release, release.path / self.folder, import_paths, mounts)
+
+    def given_files(self, release: Release) -> list[Path]:
+        """The inventory's files, as they stand in the release."""
+        names = [name.partition(".")[2] for name in self.inputs if name.startswith("file.")]
+        places = [str(PurePosixPath(name)) for name in names]
+        return [(release.files if name in self.mounts else release.path / self.folder) / name for name in places]
 
     def text(self) -> str:
         return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.baremetal.flask.plugins.module_utils import urls
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 #: The option of a module that needs it; documented in the fragment ``release.inputs``.
@@ -46,18 +47,14 @@ class Index:
     def identity(self) -> dict[str, str]:
         """What of it decides a release, by variable: a new password alone makes none."""
         chosen = {"flask_app_index_url": (self.url,), "flask_app_extra_index_urls": self.extra}
-        return {name: " ".join(map(_without_credentials, urls)) for name, urls in chosen.items() if any(urls)}
+        return {name: " ".join(map(_without_credentials, given)) for name, given in chosen.items() if any(given)}
 
     def secrets(self) -> list[str]:
         """Every form in which a credential may turn up in what a program prints."""
         found = []
         for url in filter(None, (self.url, *self.extra)):
-            parts = urllib.parse.urlsplit(url)
-            user, _at, _host = parts.netloc.rpartition("@")
-            name, _colon, password = user.partition(":")
-            # A token stands in the place of a password, or of the name when there is none.
-            secret = password or name
-            found += [user, secret, urllib.parse.unquote(secret)]
+            user = urllib.parse.urlsplit(url).netloc.rpartition("@")[0]
+            found += [user, *urls.credentials_in(url), *urls.tokens_in(url, in_path=True)]
         return list(dict.fromkeys(filter(None, found)))
 
 

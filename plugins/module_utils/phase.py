@@ -41,8 +41,13 @@ _PUBLIC = {
     *("DOMAIN", "DOMAIN_ALIASES", "DOMAIN_REDIRECTS", "SECURE_SSL_REDIRECT", "STAGE"),
     *("DEFAULT_STORAGE_DSN", "FORWARDED_ALLOW_IPS"),
 }
-#: The password in an address such as ``postgresql://shop:s3cret@db.example.com/shop``.
-_PASSWORD = re.compile(r"://[^/\s:@]*:([^/\s]+)@")
+#: What begins with the password of an address such as ``postgresql://shop:s3cret@db.example.com/shop``, and goes up to
+#: the last @: which one ends the password is not known when it has an @ or a / itself.
+_PASSWORD = re.compile(r"://[^/\s:@]*:((?:(?!://)\S)+)@")
+#: What may be a secret in a file of settings: a text in quotes, what follows = or : on a line, a word alone on a line.
+_IN_QUOTES = re.compile(r"""(["'])((?:(?!\1).)+)\1""")
+_AFTER_NAME = re.compile(r"^[^=:\n]+[=:][ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
+_ALONE = re.compile(r"^[ \t]*(\S+)[ \t]*$", re.MULTILINE)
 #: A disk with this much free space is not what a program calls full.
 _PLENTY_MB = 1024
 
@@ -118,17 +123,19 @@ class Phase:
         Of an address, its password too: an app may print it in an address of another form.
         """
         for value in map(str, values):
-            raw = _PASSWORD.findall(value)
+            raw = [rest[: at.start()] for rest in _PASSWORD.findall(value) for at in re.finditer("@|$", rest)]
             found = [value, *raw, *map(urllib.parse.unquote, raw)]
             self.secrets += [each for each in found if len(each) >= _SECRET_LENGTH]
 
     def hide_variables_of(self, release: Release) -> None:
-        """Hide all that its processes find in their environment: they may print it."""
+        """Hide all that its processes find in their environment and in the inventory's files: they may print it."""
         self.platform_env()
         self.hide(envfile.read(release.env).values())
+        for path in manifest.require(release).given_files(release):
+            self.hide(secrets_in(path.read_text(encoding="utf-8", errors="surrogateescape")))
 
     def redact(self, text: str) -> str:
-        for secret in sorted(self.secrets, key=len, reverse=True):
+        for secret in sorted(set(self.secrets), key=len, reverse=True):
             text = text.replace(secret, "********")
             for line in secret.splitlines():
                 if len(line) >= _SECRET_LENGTH:
@@ -173,6 +180,16 @@ class Phase:
         since = history.last(history.read(self.app.history), live.id, history.LIVE, history.ROLLED_BACK)
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(since.at)) if since else "an unknown time"
         return f"{found.title}, live since {when}" + (f" by {since.by}" if since else "")
+
+
+def secrets_in(content: str) -> list[str]:
+    """What may be a secret in a file of settings.
+
+    >>> secrets_in('[mail]\\npassword = "s3cr3t"\\n')
+    ['s3cr3t', '"s3cr3t"', '[mail]']
+    """
+    quoted = [found[2] for found in _IN_QUOTES.finditer(content)]
+    return [*quoted, *_AFTER_NAME.findall(content), *_ALONE.findall(content)]
 
 
 def secret_json(module: AnsibleModule, option: str) -> dict[str, Any]:

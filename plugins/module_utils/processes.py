@@ -88,13 +88,13 @@ class Plan:
             yield port
 
 
-def plan(folder: Path, settings: Settings) -> Plan:
+def plan(folder: Path, settings: Settings, *, checkout: Path) -> Plan:
     """What will run, checked against the Procfile.
 
     :param folder: the app's folder in the checkout.
     :raises PhaseError: for whatever is wrong in the Procfile or in what the inventory says about it.
     """
-    commands = procfile.read(folder, check=shell_problem)
+    commands = procfile.read(folder, checkout=checkout, check=shell_problem)
     server = servers.choose(settings.server, has_web=WEB in commands)
     servers.refuse(server, worker_class=settings.worker_class)
     instances = formation.instances(settings.formation, commands)

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ansible_collections.baremetal.flask.plugins.module_utils import repository_files
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import PROCESS_TYPE, WEB
 
@@ -132,18 +133,12 @@ exit "$code"
 """
 
 
-def read(folder: Path, *, check: Callable[[str], str] | None = None) -> dict[str, str]:
+def read(folder: Path, *, checkout: Path, check: Callable[[str], str] | None = None) -> dict[str, str]:
     """The commands by type, in the order of the file; {} when the app has no Procfile.
 
     :param check: tells what else is wrong with a command; "" for nothing.
     """
-    path = folder / NAME
-    if not path.is_file():
-        return {}
-    try:
-        return parse(path.read_text(encoding="utf-8-sig"), check=check)
-    except UnicodeDecodeError as error:
-        raise PhaseError(f"{NAME} is not UTF-8 text: {error}", advice="Save it as UTF-8 and commit it.") from None
+    return parse(repository_files.text(folder / NAME, checkout=checkout) or "", check=check)
 
 
 def parse(text: str, *, check: Callable[[str], str] | None = None) -> dict[str, str]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils import documents, requirements_files
+from ansible_collections.baremetal.flask.plugins.module_utils import documents, repository_files, requirements_files
 from ansible_collections.baremetal.flask.plugins.module_utils.documents import OTHERS
 
 _SHAPE_OF_UV = {"sources": {OTHERS: ({}, [{}])}, "pip": {}}
@@ -124,7 +124,8 @@ def above(folder: Path, checkout: Path) -> list[Path]:
 def settings_files(folder: Path, checkout: Path) -> tuple[Path, ...]:
     """The files in which uv looks for its settings, from the app's folder up to that of the repository."""
     folders = [folder, *above(folder, checkout)]
-    return tuple(path for each in folders for name in ("uv.toml", "pyproject.toml") if (path := each / name).is_file())
+    paths = (each / name for each in folders for name in ("uv.toml", "pyproject.toml"))
+    return tuple(path for path in paths if repository_files.holds(checkout, path))
 
 
 def takes_places(file: Path) -> bool:

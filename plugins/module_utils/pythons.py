@@ -14,7 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.baremetal.flask.plugins.module_utils import files, python_version, uv_messages
+from ansible_collections.baremetal.flask.plugins.module_utils import (
+    files,
+    python_version,
+    repository_files,
+    uv_messages,
+)
 from ansible_collections.baremetal.flask.plugins.module_utils.command import PROXIES, TRUSTED, CommandError, run
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.python_version import Wanted
@@ -69,14 +74,9 @@ def wanted(setting: str, folder: Path, *, checkout: Path) -> Wanted:
         return python_version.wanted(setting, {})
     texts = {}
     for name in python_version.FILES:
-        path = folder / name
-        if path.is_file():
-            if not path.resolve().is_relative_to(checkout.resolve()):
-                raise PhaseError(f"{name} leads out of the repository", advice="Commit the file itself.")
-            try:
-                texts[name] = path.read_text(encoding="utf-8")
-            except UnicodeDecodeError:
-                raise PhaseError(f"{name} is not UTF-8 text", advice="Save it as UTF-8 and commit it.") from None
+        text = repository_files.text(folder / name, checkout=checkout)
+        if text is not None:
+            texts[name] = text
     return python_version.wanted(setting, texts)
 
 

@@ -12,6 +12,7 @@ import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from ansible_collections.baremetal.flask.plugins.module_utils import repository_files
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 _EXTRA_INDEX = re.compile(r"^\s*--extra-index-url[\s=]", re.MULTILINE)
@@ -41,19 +42,9 @@ def with_includes(path: Path, *, checkout: Path, seen: tuple[Path, ...] = (), or
     """
     if path in seen:
         return seen
-    if not path.resolve().is_relative_to(checkout):
-        raise PhaseError(
-            f"{path.name} leads out of the repository{origin}",
-            advice="Commit the file itself, inside the repository.",
-        )
-    try:
-        content = read(path)
-    except OSError:
-        raise PhaseError(
-            f"{path.name} is no file in the repository{origin}", advice="Commit it, or remove the line."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise PhaseError(f"{path.name} is not UTF-8 text: {error}", advice="Save it as UTF-8 and commit it.") from None
+    content = repository_files.text(path, checkout=checkout, origin=origin)
+    if content is None:
+        raise PhaseError(f"{path.name} is no file in the repository{origin}", advice="Commit it, or remove the line.")
     if wrong := _UNREADABLE.search(content):
         raise PhaseError(
             f"{path.name} line {_line_number(content, wrong.start('line'))} cannot be read by uv: {wrong['line']}",

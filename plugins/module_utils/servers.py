@@ -163,7 +163,7 @@ def _requirement(name: str, *, python: str) -> str:
     return pins[max((first for first in pins if first <= minor), default=min(pins))]
 
 
-def flask_app(web_command: str, folder: Path, said: str) -> str:
+def flask_app(web_command: str, folder: Path, said: str, *, checkout: Path) -> str:
     """FLASK_APP for Flask's own command where a web command serves the app: what the repository says, else what a known
     server is given, else what is found in the folder; "" for nothing.
 
@@ -171,7 +171,7 @@ def flask_app(web_command: str, folder: Path, said: str) -> str:
     """
     for named in [said] if said else [*_served(web_command), ""]:
         with contextlib.suppress(PhaseError):
-            entry_point, parent = wsgi.find(folder, named)
+            entry_point, parent = wsgi.find(folder, named, checkout=checkout)
             # Flask takes a path before the module for the folder to import from.
             return str(parent.relative_to(folder) / entry_point)
     return ""

@@ -323,7 +323,7 @@ def of(this: Phase) -> Repository:
     """The repository of the app that a phase works on. What its address holds is hidden in logs from now on."""
     settings = this.app.settings
     url = secret_json(this.module, "repository")["url"]
-    this.hide(urls.credentials_in(url))
+    this.hide([*urls.credentials_in(url), *urls.tokens_in(url, in_path=False)])
     return Repository(
         this.app.repository,
         url=url,

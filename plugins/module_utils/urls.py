@@ -22,6 +22,8 @@ _VERIFIED = {
 }
 #: PyMySQL and its asynchronous relatives verify the server's name as soon as they know a certificate.
 _VERIFIED_BY_DEFAULT = {"ssl_ca": "{ca}"}
+#: A part of a path that is a token rather than a name.
+_TOKEN = re.compile(r"(?=.*[0-9]).{12,}|.{20,}")
 _PERCENT_ENCODED = (
     "write @ : / # ? % and blanks in a user name or password percent-encoded (%40 %3A %2F %23 %3F %25 %20)"
 )
@@ -161,3 +163,32 @@ def credentials_in(url: str) -> list[str]:
     # A token stands in the place of a password, or of the name when there is none.
     secret = password or user
     return [secret, unquote(secret), base64.b64encode(":".join(decoded).encode()).decode()]
+
+
+def tokens_in(url: str, *, in_path: bool) -> list[str]:
+    """What stands for a password in an address without one: every value of its query, and parts of its path.
+
+    Of a path, only what no person would call a folder: a word that is long, or a bit shorter with a digit in it.
+
+    >>> tokens_in("https://packages.example.com/q7Hk2mZx81Lw/simple?key=abc", in_path=True)
+    ['abc', 'q7Hk2mZx81Lw']
+    """
+    parts = urlsplit(url)
+    found = [pair.partition("=")[2] or pair for pair in parts.query.split("&")]
+    found += [part for part in parts.path.split("/") if in_path and _TOKEN.fullmatch(part)]
+    return [form for each in found if each for form in dict.fromkeys((each, unquote(each)))]
+
+
+def is_whole(url: str) -> bool:
+    """Whether an http(s) address can be told apart into user, password, host and port; one of another kind may be so.
+
+    >>> is_whole("https://me:p[w@packages.example.com/"), is_whole("https://me:p%5Bw@packages.example.com/")
+    (False, True)
+    """
+    if not url.startswith(("http://", "https://")):
+        return True
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -10,16 +10,19 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ansible_collections.baremetal.flask.plugins.module_utils import repository_files
+
 #: How uv says where in a file something is: a number of bytes, or a line and a column.
 _POSITION = re.compile(r"`(?P<file>[^`]+)` at position (?P<bytes>\d+)")
 _LINE = re.compile(r"(?P<file>[^\s:]+):(?P<line>\d+):\d+\b")
 _DEEPER_CAUSE = re.compile(r"^(?:[╰├]─▶|Caused by:|cause:)\s*")
 
 
-def placed(told: str, folder: Path, *, instead: Mapping[Path, str]) -> str:
+def placed(told: str, folder: Path, *, checkout: Path, instead: Mapping[Path, str]) -> str:
     """What uv told, with the line instead of a position in a file.
 
     :param folder: where uv ran.
+    :param checkout: where the app's files are; no other is looked into, but for those of ``instead``.
     :param instead: the names of files that a person does not know under theirs, line by line the same.
     """
 
@@ -28,7 +31,7 @@ def placed(told: str, folder: Path, *, instead: Mapping[Path, str]) -> str:
 
     def line(found: re.Match[str]) -> str:
         path = folder / found["file"]
-        if not path.is_file():
+        if not (path in instead and path.is_file()) and not repository_files.holds(checkout, path):
             return found[0]
         if "line" in found.re.groupindex:
             return f"{name(found)} line {found['line']}"

@@ -175,7 +175,8 @@ class Packages:
         if self.needs.is_requirements:
             written["requirements.txt"] = self.needs.file
         instead = {self._scratch / name: known for name, known in written.items()}
-        return uv_messages.placed(uv_messages.cause(output), self.needs.folder, instead=instead)
+        cause = uv_messages.cause(output)
+        return uv_messages.placed(cause, self.needs.folder, checkout=self.release.src, instead=instead)
 
     def _call(self, step: installation.Step, *, writable: Sequence[Path]) -> str:
         # A lock that is to be checked knows nothing of the inventory's indexes.

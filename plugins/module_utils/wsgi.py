@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ansible_collections.baremetal.flask.plugins.module_utils import repository_files
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 _NAMES = ("app", "application")
@@ -23,7 +24,7 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _NOT_THE_APP = {"tests", "test", "docs", "migrations", "instance", "node_modules", "static", "templates", "examples"}
 
 
-def find(folder: Path, flask_app: str = "") -> tuple[str, Path]:
+def find(folder: Path, flask_app: str = "", *, checkout: Path | None = None) -> tuple[str, Path]:
     """The entry point of the app in ``folder``, and the folder that must be importable for it.
 
     What FLASK_APP names, else ``wsgi.py``, then ``app.py``, then the packages in the folder and in its ``src/``, then
@@ -31,18 +32,20 @@ def find(folder: Path, flask_app: str = "") -> tuple[str, Path]:
     ``Flask``, or a factory ``create_app()`` or ``make_app()``.
 
     :param flask_app: the variable FLASK_APP; "" when nothing sets it.
+    :param checkout: no file outside it is read; the app's own folder when None.
     :raises PhaseError: naming what was looked for, when there is none or more than one.
     """
+    checkout = checkout or folder
     if flask_app:
-        return _named(folder, flask_app)
+        return _named(folder, flask_app, checkout)
     for name in (_FOR_SERVERS, "app.py"):
         path = folder / name
-        if path.is_file() and (found := _callable_in(path)):
+        if path.is_file() and (found := _callable_in(path, checkout)):
             return f"{path.stem}:{found}", folder
     packages = {}
     for parent in (folder, folder / "src"):
         for path in sorted(parent.glob("*/__init__.py")):
-            if path.parent.name not in _NOT_THE_APP and (found := _callable_in(path)):
+            if path.parent.name not in _NOT_THE_APP and (found := _callable_in(path, checkout)):
                 packages[f"{path.parent.name}:{found}"] = parent
     if len(packages) == 1:
         return next(iter(packages.items()))
@@ -52,7 +55,7 @@ def find(folder: Path, flask_app: str = "") -> tuple[str, Path]:
             advice="Set flask_app_wsgi to one of them.",
         )
     path = folder / "application/app.py"
-    if path.is_file() and (found := _callable_in(path)):
+    if path.is_file() and (found := _callable_in(path, checkout)):
         if (path.parent / "__init__.py").is_file():
             return f"application.app:{found}", folder
         return f"app:{found}", path.parent
@@ -75,7 +78,7 @@ def import_path(folder: Path, entry_point: str) -> Path:
     return there[0] if there else folder
 
 
-def for_flask(entry_point: str, import_path: Path) -> str:
+def for_flask(entry_point: str, import_path: Path, *, checkout: Path) -> str:
     """FLASK_APP, with which Flask's own command finds the app of an entry point.
 
     It takes no function or wrapper that only a server can call. Of the module alone it takes the app behind that.
@@ -84,7 +87,7 @@ def for_flask(entry_point: str, import_path: Path) -> str:
     there = _module(import_path, "", module) if name in _NAMES else None
     if there is None:
         return entry_point
-    offer = _offer(there[1])
+    offer = _offer(there[1], checkout)
     return module if name in offer.callables or (name == "application" and "app" in offer.values) else entry_point
 
 
@@ -93,12 +96,12 @@ def _module(folder: Path, parent: str, module: str) -> tuple[Path, Path] | None:
     for base in (folder / parent, folder / "src" / parent):
         path = base.joinpath(*module.split("."))
         path = path / "__init__.py" if path.is_dir() else path.with_name(f"{path.name}.py")
-        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+        if repository_files.holds(folder, path):
             return base, path
     return None
 
 
-def _named(folder: Path, flask_app: str) -> tuple[str, Path]:
+def _named(folder: Path, flask_app: str, checkout: Path) -> tuple[str, Path]:
     """The entry point that FLASK_APP means: ``shop``, ``shop.py``, ``src/shop:create_app('production')``."""
     place, _, name = flask_app.strip().partition(":")
     place = place.strip().removesuffix(".py").removeprefix("./")
@@ -115,8 +118,8 @@ def _named(folder: Path, flask_app: str) -> tuple[str, Path]:
     module = module.removesuffix(".__init__")
     name = name.strip()
     if name.isidentifier():
-        return f"{module}:{_served(name, path)}", base
-    if found := name or _callable_in(path):
+        return f"{module}:{_served(name, path, checkout)}", base
+    if found := name or _callable_in(path, checkout):
         return f"{module}:{found}", base
     raise PhaseError(
         f"FLASK_APP names {path.relative_to(folder)}, and there is no app, application, Flask() instance, create_app() "
@@ -125,9 +128,10 @@ def _named(folder: Path, flask_app: str) -> tuple[str, Path]:
     )
 
 
-def _tree(path: Path) -> ast.Module:
+def _tree(path: Path, checkout: Path) -> ast.Module:
+    source = repository_files.content(path, checkout=checkout) or b""
     try:
-        return ast.parse(path.read_bytes(), filename=path.name)
+        return ast.parse(source, filename=path.name)
     except (SyntaxError, ValueError) as error:
         line = f" line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise PhaseError(
@@ -158,19 +162,19 @@ class _Offer:
         self.callables |= other.callables
 
 
-def _offer(path: Path, seen: frozenset[Path] = frozenset()) -> _Offer:
+def _offer(path: Path, checkout: Path, seen: frozenset[Path] = frozenset()) -> _Offer:
     """
     :param seen: modules on the way here, of which one may import all of another.
     """
     found = _Offer()
-    for node in _top_level(_tree(path).body):
+    for node in _top_level(_tree(path, checkout).body):
         if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
-            if (there := _imported(node, path)) and there not in seen:
+            if (there := _imported(node, path, checkout)) and there not in seen:
                 with contextlib.suppress(PhaseError):
-                    found.add(_offer(there, seen | {path, there}))
+                    found.add(_offer(there, checkout, seen | {path, there}))
         elif isinstance(node, ast.ImportFrom):
-            names = {alias.asname or alias.name for alias in node.names if not _is_submodule(node, alias.name, path)}
-            found.values |= names
+            names = [alias for alias in node.names if not _is_submodule(node, alias.name, path, checkout)]
+            found.values |= {alias.asname or alias.name for alias in names}
         elif isinstance(node, (ast.Assign, ast.AnnAssign)) and not isinstance(node.value, (ast.Constant, type(None))):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             assigned = {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
@@ -182,24 +186,24 @@ def _offer(path: Path, seen: frozenset[Path] = frozenset()) -> _Offer:
     return found
 
 
-def _callable_in(path: Path) -> str:
+def _callable_in(path: Path, checkout: Path) -> str:
     """What a module offers: a variable's name, a factory's call, or "" for neither."""
-    found = _offer(path)
+    found = _offer(path, checkout)
     for name in reversed(_NAMES) if path.name == _FOR_SERVERS else _NAMES:
         if name in found.values | found.callables:
             return name
     if len(found.instances) == 1:
         return next(iter(found.instances))
     factory = next((name for name in _FACTORIES if name in found.functions | found.values), "")
-    return _served(factory, path) if factory else ""
+    return _served(factory, path, checkout) if factory else ""
 
 
-def _served(name: str, path: Path) -> str:
+def _served(name: str, path: Path, checkout: Path) -> str:
     """What a server is given for a name of a module: itself, or its call when it is a factory.
 
     :raises PhaseError: when that cannot be called without arguments.
     """
-    found = _function(name, path)
+    found = _function(name, path, checkout)
     if found is None:
         return f"{name}()" if name in _FACTORIES else name
     factory, path = found
@@ -217,22 +221,24 @@ def _served(name: str, path: Path) -> str:
     )
 
 
-def _function(name: str, path: Path, seen: frozenset[Path] = frozenset()) -> tuple[_Function, Path] | None:
+def _function(
+    name: str, path: Path, checkout: Path, seen: frozenset[Path] = frozenset()
+) -> tuple[_Function, Path] | None:
     """The function behind a name of a module, and the file that defines it; None for anything else."""
     found = None
-    for node in _top_level(_tree(path).body):
+    for node in _top_level(_tree(path, checkout).body):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == name:
             found = node, path
         elif isinstance(node, ast.ImportFrom):
             original = {alias.asname or alias.name: alias.name for alias in node.names}
             wanted = name if "*" in original else original.get(name)
-            if wanted and (there := _imported(node, path)) and there not in seen:
+            if wanted and (there := _imported(node, path, checkout)) and there not in seen:
                 with contextlib.suppress(PhaseError):
-                    found = _function(wanted, there, seen | {path, there}) or found
+                    found = _function(wanted, there, checkout, seen | {path, there}) or found
     return found
 
 
-def _imported(node: ast.ImportFrom, path: Path) -> Path | None:
+def _imported(node: ast.ImportFrom, path: Path, checkout: Path) -> Path | None:
     """The file of the module that a line ``from … import …`` names, where it is one of the repository."""
     folder = path.parent
     if node.level:
@@ -243,7 +249,7 @@ def _imported(node: ast.ImportFrom, path: Path) -> Path | None:
         folders = [folder, folder / "src"]
     place = "/".join((node.module or ".").split("."))
     files = (each / name for each in folders for name in (f"{place}/__init__.py", f"{place}.py"))
-    return next((file for file in files if file.is_file()), None)
+    return next((file for file in files if repository_files.holds(checkout, file)), None)
 
 
 def _takes_requests(function: _Function) -> bool:
@@ -256,7 +262,7 @@ def _required(arguments: ast.arguments) -> int:
     return len(arguments.posonlyargs) + len(arguments.args) - len(arguments.defaults)
 
 
-def _is_submodule(node: ast.ImportFrom, name: str, path: Path) -> bool:
+def _is_submodule(node: ast.ImportFrom, name: str, path: Path, checkout: Path) -> bool:
     """``from . import app`` gives the module app.py, where the package itself has no other ``app``."""
     if node.level > 1:
         return False
@@ -266,7 +272,9 @@ def _is_submodule(node: ast.ImportFrom, name: str, path: Path) -> bool:
     if not (package / f"{name}.py").is_file() and not (package / name).is_dir():
         return False
     init = package / "__init__.py"
-    return init == path or not init.is_file() or _callable_in(init) not in (name, f"{name}()")
+    if init == path or not repository_files.holds(checkout, init):
+        return True
+    return _callable_in(init, checkout) not in (name, f"{name}()")
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:

@@ -34,11 +34,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 output:
-  description: The lines, oldest first; long values of variables are blanked.
+  description: The lines, oldest first; long values of variables are blanked, those of all releases on the host.
   type: list
   elements: str
   returned: success
 """
+
+import contextlib
 
 from ansible_collections.baremetal.flask.plugins.module_utils import command, journal, phase
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
@@ -53,8 +55,11 @@ def work(this: phase.Phase) -> dict:
         return {"output": [], "summary": "not provisioned"}
     this.platform_env()
     live = app.live()
-    if live and live.is_complete:
-        this.hide_variables_of(live)
+    # Lines of older releases may show what has another value by now.
+    for release_id in app.complete_ids():
+        # A deploy may remove it meanwhile.
+        with contextlib.suppress(FileNotFoundError, PhaseError):
+            this.hide_variables_of(app.release(release_id))
     if process and not PROCESS_TYPE.fullmatch(process):
         raise PhaseError(f"'{process}' cannot be a process type")
     journal.flush()

@@ -39,7 +39,7 @@ options:
     type: bool
     default: false
   python_mirror:
-    description: Where Python versions come from that the host lacks. Empty for uv's own source.
+    description: Where Python versions come from that the host lacks, as base64 of JSON with a C(url), or empty.
     type: str
     default: ""
   build_seconds:
@@ -128,7 +128,7 @@ OPTIONS = {
     **inputs.OPTIONS,
     "rebuild": {"type": "bool", "default": False},
     "honour_hold": {"type": "bool", "default": False},
-    "python_mirror": {"type": "str", "default": ""},
+    "python_mirror": {"type": "str", "default": "", "no_log": True},
     **health.OPTIONS,
     **going_live.OPTIONS,
     "go_live": {"type": "bool", "default": False},
@@ -251,7 +251,7 @@ def _request(this: phase.Phase) -> tuple[source.Repository, build.Request]:
         fingerprint=given.fingerprint,
         built_by=this.deployer,
         index=given.index,
-        python_mirror=options["python_mirror"],
+        python_mirror=inputs.python_mirror(this),
     )
 
 

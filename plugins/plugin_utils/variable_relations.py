@@ -15,7 +15,8 @@ def faults(name: str, rule: Mapping[str, Any], values: Mapping[str, Any]) -> Ite
 
     :param rule: ``needs`` (other variables that have to be set beside it), ``apart_from`` (other variables that hold
         host names of which it holds none, and none of its own twice), ``same_as`` (another variable whose value it has
-        when it has one), ``folder`` (it is a folder on the controller).
+        when it has one), ``folder`` (it is a folder on the controller), ``certificate`` (it is a certificate; the
+        variables that hold its ``key`` and the ``names`` that it has to be for).
     """
     value = values[name]
     if not value:
@@ -30,6 +31,12 @@ def faults(name: str, rule: Mapping[str, Any], values: Mapping[str, Any]) -> Ite
         yield f'is "{value}", must be {wanted}, the value of {rule["same_as"]}, or empty'
     if rule.get("folder") and not Path(value).is_dir():
         yield f'is "{value}", which is no folder on this machine'
+    if "certificate" in rule:
+        from ansible_collections.baremetal.flask.plugins.plugin_utils import certificate_check  # late: it takes a while
+
+        key, names = (values.get(rule["certificate"][part]) for part in ("key", "names"))
+        if fault := certificate_check.problem(str(value), str(key or ""), names=names or []):
+            yield fault
 
 
 def _named_twice(name: str, others: list[str], values: Mapping[str, Any]) -> Iterator[str]:

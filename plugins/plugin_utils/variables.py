@@ -68,7 +68,8 @@ class Specification:
         not be empty), ``expected`` (the words for the user), ``when`` (values of other variables with which the rule
         applies), ``environment`` (it holds environment variables; their values are never shown), ``refused`` (values
         that some of those must not have: by name a ``pattern``, and ``why``), ``url`` (it is the URL of a service; it
-        is never shown), and what :mod:`variable_relations` looks at.
+        is never shown), ``address`` (it is an address that may carry a password; it is never shown), and what
+        :mod:`variable_relations` looks at.
     :param neighbours: names of the other roles beside it.
     """
 
@@ -153,7 +154,7 @@ def misvalued(specification: Specification, name: str, values: Mapping[str, Any]
     found = _check(name, value, option)
     rule = specification.rules.get(name)
     if rule is not None and value is not None and not found and _applies(rule, specification.options, values):
-        found = _check_rule(name, value, rule) or _check_certificate(name, value, rule, values)
+        found = _check_rule(name, value, rule)
         if rule.get("url"):
             return found
         if not found:
@@ -298,8 +299,9 @@ def _check_rule(name: str, value: Any, rule: Mapping[str, Any]) -> list[Problem]
         fault = urls.problem(str(value))
         return [Problem(name, fault)] if fault else []
     if not isinstance(value, list | Mapping):
-        return [] if _fits(value, rule) else [Problem(name, f"is {_shown(value)}, must be {expected}")]
-    wrong = [Problem(name, f"has {_shown(item)}, must hold {expected}") for item in value if not _fits(item, rule)]
+        return [] if _fits(value, rule) else [Problem(name, f"is {_shown(value, rule)}, must be {expected}")]
+    misfits = [item for item in value if not _fits(item, rule)]
+    wrong = [Problem(name, f"has {_shown(item, rule)}, must hold {expected}") for item in misfits]
     if isinstance(value, Mapping) and "values" in rule:
         odd = [key for key, item in value.items() if not re.fullmatch(rule["values"], str(item))]
         wrong += [Problem(f"{name}.{key}", f"is {_shown(value[key])}, must hold {expected}") for key in odd]
@@ -314,19 +316,10 @@ def _check_rule(name: str, value: Any, rule: Mapping[str, Any]) -> list[Problem]
     return wrong
 
 
-def _check_certificate(name: str, value: Any, rule: Mapping[str, Any], values: Mapping[str, Any]) -> list[Problem]:
-    """A certificate, with the variables that hold its key and the names that it has to be for."""
-    if "certificate" not in rule or not value:
-        return []
-    from ansible_collections.baremetal.flask.plugins.plugin_utils import certificate_check  # late: it takes a while
-
-    key, names = (values.get(rule["certificate"][part]) for part in ("key", "names"))
-    fault = certificate_check.problem(str(value), str(key or ""), names=names or [])
-    return [Problem(name, fault)] if fault else []
-
-
 def _fits(value: Any, rule: Mapping[str, Any]) -> bool:
     if "pattern" in rule and not re.fullmatch(rule["pattern"], str(value)):
+        return False
+    if rule.get("address") and not urls.is_whole(str(value)):
         return False
     if "minimum" in rule and float(value) < rule["minimum"]:
         return False
@@ -337,8 +330,10 @@ def _found(value: Any) -> str:
     return next((words for kind, words in FOUND if isinstance(value, kind)), "a list")
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, rule: Mapping[str, Any] = {}) -> str:
     """A value as a person wrote it. Only short plain values are shown: others may hold a secret, and help nobody."""
+    if rule.get("address"):
+        return "another text"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):

@@ -225,7 +225,8 @@ def test_rules_and_renamed_variables_name_variables_that_exist(role):
         assert old not in known
         assert not new or new in known
     for rule in specification.rules.values():
-        kinds = {"pattern", "values", "minimum", "maximum", "filled", "environment", "refused", "url", "certificate"}
+        kinds = {"pattern", "values", "minimum", "maximum", "filled", "environment", "refused", "url", "address"}
+        kinds |= {"certificate"}
         relations = {"needs", "apart_from", "same_as", "folder"}
         assert set(rule) <= kinds | relations | {"expected", "when"}
         assert rule.get("expected") or not kinds & set(rule)

@@ -92,7 +92,7 @@ def test_what_is_known_wins_and_what_is_missing_is_named():
 
 
 def test_no_file_asks_for_nothing(tmp_path):
-    assert app_json.read(tmp_path) == app_json.Suggested()
+    assert app_json.read(tmp_path, checkout=tmp_path) == app_json.Suggested()
 
 
 def test_a_file_for_something_else_asks_for_nothing():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.baremetal.flask.plugins.filter.database_variables import database_variables
-from ansible_collections.baremetal.flask.plugins.module_utils import configuration, inputs, one_off
+from ansible_collections.baremetal.flask.plugins.module_utils import configuration, one_off, phase
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
 from ansible_collections.baremetal.flask.plugins.module_utils.settings import Settings
@@ -107,12 +107,12 @@ def test_the_inventory_wins_over_app_json(tmp_path, given):
     assert adopted.env == {"TOKEN": "ours", "OWN": "1"}
     settings = Settings.read({"formation": {"worker": 5}})
 
-    free = configuration.suggest(settings, adopted.suggested, tmp_path, given=given)
+    free = configuration.suggest(settings, adopted.suggested, tmp_path, checkout=tmp_path, given=given)
     assert free.formation == {"worker": 5, "clock": 1}
     assert free.jobs == {"cron-1": {"command": "x", "calendar": "*-*-* 0:0:00"}}
 
     bound = dataclasses.replace(given, formation={"clock"}, has_jobs=True)
-    assert configuration.suggest(Settings(), adopted.suggested, tmp_path, given=bound) == Settings(
+    assert configuration.suggest(Settings(), adopted.suggested, tmp_path, checkout=tmp_path, given=bound) == Settings(
         formation={"worker": 2}
     )
 
@@ -126,7 +126,7 @@ def test_processes_and_jobs_of_app_json_run_on_one_host(tmp_path, given):
     settings = Settings.read({"formation": {"worker": 5}, "first_host": False})
     named = dataclasses.replace(settings, job_names=tuple(asked.jobs))
     assert named.job_names
-    assert configuration.suggest(settings, asked, tmp_path, given=second) == named
+    assert configuration.suggest(settings, asked, tmp_path, checkout=tmp_path, given=second) == named
 
 
 def test_what_app_json_requires_and_each_process_has_is_not_missed(tmp_path, given):
@@ -157,8 +157,8 @@ def test_what_app_json_asks_for_in_vain_is_told(tmp_path, given, warnings):
 
 
 def test_what_may_be_secret_in_a_file_of_settings():
-    text = "PASSWORD = \"s3cr3t-a\"\nuser: 'name-b'\n[app]\ntoken = s3cr3t-c  \n# no value\n"
-    assert {"s3cr3t-a", "name-b", "s3cr3t-c"} <= set(inputs.secrets_in(text))
+    text = "PASSWORD = \"s3cr3t-a\"\nuser: 'name-b'\n[app]\ntoken = s3cr3t-c  \n# no value\ns3cr3t-d/+=\n"
+    assert {"s3cr3t-a", "name-b", "s3cr3t-c", "s3cr3t-d/+="} <= set(phase.secrets_in(text))
 
 
 def test_the_program_of_a_release_is_python_and_holds_its_settings():

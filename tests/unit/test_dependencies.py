@@ -735,7 +735,7 @@ def test_place_in_a_file_is_told_by_its_line(project, tmp_path, told, expected):
     folder = project({"requirements.txt": "flask\nä=1\n", "more/base.txt": "ä\n\n-e\n\n"})
     (tmp_path / "added.txt").write_text("six=1\n")
     instead = {tmp_path / "added.txt": "flask_app_extra_packages"}
-    assert uv_messages.placed(told.format(scratch=tmp_path), folder, instead=instead) == expected
+    assert uv_messages.placed(told.format(scratch=tmp_path), folder, checkout=folder, instead=instead) == expected
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,12 @@ BAD = [
     ("flask_app_repository", "", "is empty, must be what git clone would take"),
     ("flask_app_repository", "--upload-pack=id", "must be what git clone would take"),
     ("flask_app_repository", "git@git.example.com:a b", "must be what git clone would take"),
+    ("flask_app_repository", "https://me:hid[den@git.example.com/a.git", "is another text, must be what git clone"),
+    ("flask_app_repository", "https://me:hid den@git.example.com/a.git", "is another text, must be what git clone"),
+    ("flask_app_index_url", "https://me:hid[den@packages.example.com/", "special characters percent-encoded"),
+    ("flask_app_index_url", "https://me:hid/den@packages.example.com/", "special characters percent-encoded"),
+    ("flask_app_index_url", "https://me:hid#den@packages.example.com/", "special characters percent-encoded"),
+    ("flask_app_extra_index_urls", ["https://me:hid]den@a.example.com/"], "special characters percent-encoded"),
     ("flask_app_version", "", "is empty, must be a branch, a tag or a SHA"),
     ("flask_app_version", "--help", 'is "--help", must be a branch'),
     ("flask_app_version", "main~1", "must be a branch"),
@@ -134,7 +140,7 @@ BAD = [
     ("flask_app_python", 3.12, "is read by YAML as 3.12, must be a string: write it in quotes"),
     ("flask_app_python_mirror", "/srv/python", "must be an address such as https://"),
     ("flask_app_python_mirror", "file://srv/python", "must be an address such as https://"),
-    ("flask_app_python_mirror", "https://me:secret@mirror.example.com/", "without a password"),
+    ("flask_app_python_mirror", "https://me:hidden@mirror.example.com/", "without a password"),
     ("flask_app_apt_packages", ["libpq-dev", "-y"], "must hold names of Debian packages"),
     ("flask_app_apt_packages", ["Lib PQ"], "must hold names of Debian packages"),
     ("flask_app_build_commands", ["npm ci", " "], "must hold shell commands"),
@@ -207,6 +213,14 @@ def test_wrong_value_is_told_with_the_fix(name, value, told):
     (problem,) = problems(name, value)
     assert problem.startswith(name)
     assert told in problem
+
+
+def test_password_of_an_address_is_not_told():
+    wrong = [(name, value) for name, value, _told in BAD if "//me:hid" in str(value)]
+    assert {name for name, _value in wrong} == {name for name, rule in ROLE.rules.items() if rule.get("address")}
+    for name, value in wrong:
+        assert "hid" not in problems(name, value)[0]
+        assert "den" not in problems(name, value)[0].replace("without a password", "")
 
 
 def test_every_rule_without_a_number_is_tested_both_ways():

@@ -306,7 +306,8 @@ def test_line_of_a_requirements_file_is_told(install, tmp_path, files, told):
         install(files)
     output = str(caught.value).partition("\nassert ")[0]
     instead = {tmp_path / "scratch/requirements.txt": "requirements.txt"}
-    assert told in uv_messages.placed(uv_messages.cause(output), tmp_path / "src", instead=instead)
+    cause, folder = uv_messages.cause(output), tmp_path / "src"
+    assert told in uv_messages.placed(cause, folder, checkout=folder, instead=instead)
 
 
 # --- several indexes --------------------------------------------------------------------------------------------------

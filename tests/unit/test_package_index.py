@@ -42,6 +42,25 @@ def test_password_is_hidden_as_it_was_before_it_was_encoded():
     assert "token-alone" in Index(url="https://token-alone@packages.example.com/").secrets()
 
 
+@pytest.mark.parametrize(
+    ("url", "hidden"),
+    [
+        ("https://packages.example.com/s3cr3t-token-path/simple/", {"s3cr3t-token-path"}),
+        ("https://packages.example.com/q7Hk2mZx81Lw/acme/python/simple", {"q7Hk2mZx81Lw"}),
+        ("https://packages.example.com/abcdefghijklmnopqrst/", {"abcdefghijklmnopqrst"}),
+        ("https://packages.example.com/a%2Bs3cr3t0token/", {"a%2Bs3cr3t0token", "a+s3cr3t0token"}),
+        ("https://packages.example.com/simple?key=hidden&other", {"hidden", "other"}),
+        # Names of folders, which a person wants to read.
+        ("https://packages.example.com/repository/pypi-internal/v2/simple", set()),
+        ("https://gitlab.example.com/api/v4/projects/1234/packages/pypi/simple", set()),
+        ("https://packages.example.com:8443/", set()),
+    ],
+)
+def test_token_in_the_path_or_the_query_is_hidden(url, hidden):
+    assert set(Index(url=url).secrets()) == hidden
+    assert set(Index(extra=("https://a.example.com/", url)).secrets()) == hidden
+
+
 def test_folder_of_wheels(tmp_path):
     src = tmp_path / "src"
     (src / "app/wheels").mkdir(parents=True)

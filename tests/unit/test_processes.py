@@ -34,7 +34,7 @@ def release(tmp_path) -> Release:
 def plan(release: Release, procfile: str = "", **settings: object) -> processes.Plan:
     if procfile:
         (release.src / "Procfile").write_text(procfile)
-    return processes.plan(release.src, Settings.read(settings))
+    return processes.plan(release.src, Settings.read(settings), checkout=release.src)
 
 
 def write(release: Release, made: processes.Plan, *, entry_point: str = "shop:app", port: int = 0) -> dict[str, str]:

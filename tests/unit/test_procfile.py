@@ -121,15 +121,15 @@ def test_any_text_is_read_or_refused_with_its_line(text):
 
 
 def test_no_procfile(tmp_path):
-    assert procfile.read(tmp_path) == {}
+    assert procfile.read(tmp_path, checkout=tmp_path) == {}
 
 
 def test_byte_order_mark_and_other_encodings(tmp_path):
     (tmp_path / "Procfile").write_bytes("\ufeffweb: a\n".encode())
-    assert procfile.read(tmp_path) == {"web": "a"}
+    assert procfile.read(tmp_path, checkout=tmp_path) == {"web": "a"}
     (tmp_path / "Procfile").write_bytes("web: caf\xe9\n".encode("latin-1"))
     with pytest.raises(PhaseError, match="is not UTF-8"):
-        procfile.read(tmp_path)
+        procfile.read(tmp_path, checkout=tmp_path)
 
 
 # --- lines of shell ---------------------------------------------------------------------------------------------------

@@ -8,11 +8,17 @@ from types import SimpleNamespace
 
 import pytest
 
+from ansible_collections.baremetal.flask.plugins.module_utils import envfile, manifest
+from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
 from ansible_collections.baremetal.flask.plugins.module_utils.phase import Phase
 
 
+def new_phase() -> Phase:
+    return Phase("build", SimpleNamespace(params={"app": "shop", "deployer": "alice@laptop"}, check_mode=False))
+
+
 def shown(text: str, *hidden: str) -> str:
-    phase = Phase("build", SimpleNamespace(params={"app": "shop", "deployer": "alice@laptop"}, check_mode=False))
+    phase = new_phase()
     phase.hide(hidden)
     return phase.redact(text)
 
@@ -33,6 +39,9 @@ def test_short_values_are_left():
         ("redis://:s3cr3tword@cache:6379/0", "AUTH s3cr3tword"),
         ("mysql://shop:p@ssword@db/shop", "password is p@ssword"),
         ("amqp://a:s3cr3tword@one/,amqp://b:0therword@two/", "s3cr3tword 0therword"),
+        ("postgresql://shop:s3cr3tword/with@slash@db/shop", "said s3cr3tword/with@slash"),
+        ("postgresql://shop:s3cr3tword/slash@db/shop", "said s3cr3tword/slash"),
+        ("postgresql://shop:s3cr3tword@db/shop?mail=me@example.com", "said s3cr3tword"),
         ("[db]\nurl = http://shop:s3cr3tword@db/", "s3cr3tword"),
     ],
 )
@@ -45,3 +54,35 @@ def test_password_of_an_address_is_blanked_in_every_form(value, printed):
 def test_address_without_a_password_hides_nothing_else():
     told = "shop reads db.example.com:5432 as shop"
     assert shown(told, "postgresql://shop@db.example.com:5432/shop", "https://example.com/a:b@c") == told
+
+
+def test_inventorys_files_of_a_release_are_hidden_as_its_variables_are(tmp_path):
+    """A password may stand in such a file alone."""
+    phase = new_phase()
+    phase.app = App("shop", base=tmp_path)
+    release = phase.app.release("e1ca3a1f00aa-1b2c3d4e")
+    made = {
+        phase.app.platform_env: envfile.render({"SECRET_KEY": "of-the-platform"}),
+        release.env: envfile.render({"TOKEN": "of-the-variables"}),
+        release.src / "backend/conf/app.ini": "password = of-the-code\n",
+        release.files / "instance/config.py": 'PASSWORD = "of-the-data"\n',
+        release.src / "backend/other.ini": "color = of-the-repository\n",
+    }
+    for path, text in made.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    built = manifest.Manifest(
+        release.id,
+        sha="e1ca3a1f00aa",
+        ref="main",
+        names=[],
+        subject="",
+        inputs={"file.conf//app.ini": "1", "file.instance/config.py": "2", "env.TOKEN": "3"},
+        fingerprint="1b2c3d4e",
+        folder="src/backend",
+        mounts={"instance/config.py": "/var/lib/shop/instance/config.py"},
+    )
+    release.manifest.write_text(built.text())
+    phase.hide_variables_of(release)
+    told = "of-the-platform of-the-variables of-the-code of-the-data of-the-repository"
+    assert phase.redact(told) == "******** ******** ******** ******** of-the-repository"

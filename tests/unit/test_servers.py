@@ -115,11 +115,11 @@ def test_flask_s_own_command_finds_the_app_of_a_web_command(tmp_path, command, s
     for path in ("app.py", "tool.py", "shop/__init__.py", "shop/web.py", "src/inner.py"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text("from flask import Flask\napp = Flask(__name__)\ndef make(kind=''): return app\n")
-    assert servers.flask_app(command, tmp_path, said) == expected
+    assert servers.flask_app(command, tmp_path, said, checkout=tmp_path) == expected
 
 
 def test_folder_without_an_app_has_none(tmp_path):
-    assert servers.flask_app("gunicorn shop:app", tmp_path, "") == ""
+    assert servers.flask_app("gunicorn shop:app", tmp_path, "", checkout=tmp_path) == ""
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------

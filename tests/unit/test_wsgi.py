@@ -338,7 +338,8 @@ def test_flask_app_that_names_nothing_is_refused(tmp_path, flask_app, told):
     ],
 )
 def test_flask_s_own_command_gets_the_app_that_is_behind_it(tmp_path, module, entry_point, expected):
-    assert wsgi.for_flask(entry_point, lay(tmp_path, {"wsgi.py": module})) == expected
+    folder = lay(tmp_path, {"wsgi.py": module})
+    assert wsgi.for_flask(entry_point, folder, checkout=folder) == expected
 
 
 @pytest.mark.parametrize(

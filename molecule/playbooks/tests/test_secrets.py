@@ -6,29 +6,40 @@ from __future__ import annotations
 
 import base64
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from apps.repos import Commit, probe_files
+from support.arguments import Watched, watched
 from support.deployments import App
 from support.playbooks import Run
 from support.served_git import UNIT, served_git
 from testbed import Host
 
-WATCHER = Path(__file__).resolve().parent / "watch_arguments.py"
 TOKEN = "tok-3f9a0c41d7e84b52"
+#: Its value later on.
+ROTATED = "tok-90b7e24c5d1f86a3"
+#: Stands in flask_app_files alone, and in no variable.
+IN_FILES = "file-7ac15d92e08b4f36"
+#: Part of the path of an address.
+MIRROR_TOKEN = "mir4f60c92ab7d1e58"
 SECRET_KEY = "key-b1d5e0936c7f4a28ab64d2f8"
 PASSWORD = "pass-c27f81d09e4b6a35"
 GIT_TOKEN = "git-51d08ea7c39b4f62"
-#: Stands in an argument list of each machine, to show that the watch sees such a thing.
-CANARY = "canary-a90e11c7"
-BE_SEEN = ("sh", "-c", 'for i in $(seq 300); do grep -qs "$0" "$1" && exit 0; sleep 0.1; done; exit 1')
-COMMAND = 'echo "the token is $TOKEN"'
+COMMAND = 'echo "the token is $TOKEN"; cat conf/app.ini instance/config.py'
+#: Of the deploy that fails: what the app says then.
+FAILURE = "cannot log in with "
+BROKEN = f"""
+import os
+from pathlib import Path
+
+settings = Path(__file__).with_name("conf") / "app.ini"
+raise RuntimeError("{FAILURE}" + os.environ["TOKEN"] + " or " + settings.read_text().split("'")[3])
+"""
+#: The modules that the runs call on the host.
+MODULES = ("release_build", "release_run", "release_switch", "app_run", "app_logs", "release_status", "app_account")
 #: Where secrets may stand on the host, in files of root's that nobody else can read.
 PLACES = ("/etc/hidden/platform.env", "/etc/hidden/deploy_key", "/srv/hidden/releases/*/env")
 #: And in files that the app alone reads besides root.
@@ -51,33 +62,7 @@ class Hidden:
     app: App
     words: list[str]
     runs: list[Run]
-    arguments: dict[str, str]
-
-
-@contextmanager
-def watched(host: Host, words: list[str], folder: Path, arguments: dict[str, str]) -> Iterator[None]:
-    """Watch all processes of this machine and of the host for the length of the block."""
-    listed = folder / "words"
-    listed.touch(mode=0o600)
-    listed.write_text("\n".join([*words, CANARY]))
-    host.run(["mkdir", "-m", "0700", "/root/watch"])
-    host.copy_in(WATCHER, "/root/watch/watch_arguments.py")
-    host.copy_in(listed, "/root/watch/words")
-    program = "/root/watch/watch_arguments.py /root/watch/words /root/watch/report"
-    host.run(["systemd-run", "--quiet", "--unit=watch-arguments", "/usr/bin/python3", *program.split()])
-    report = folder / "report"
-    here = subprocess.Popen([sys.executable, str(WATCHER), str(listed), str(report)])
-    try:
-        host.run([*BE_SEEN, CANARY, "/root/watch/report"])
-        subprocess.run([*BE_SEEN, CANARY, str(report)], check=True)
-        yield
-    finally:
-        here.terminate()
-        here.wait()
-        host.run(["systemctl", "stop", "watch-arguments"])
-        arguments["host"] = host.run(["cat", "/root/watch/report"]).stdout
-        arguments["controller"] = report.read_text()
-        host.run(["rm", "-r", "/root/watch"])
+    arguments: Watched
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +79,7 @@ def hidden(bare: Host, new_app: Callable[..., App], tmp_path_factory: pytest.Tem
         flask_app_deploy_key=key,
         flask_app_secret_key=SECRET_KEY,
         flask_app_env={"TOKEN": TOKEN},
+        flask_app_python_mirror=f"https://mirror.example.com/{MIRROR_TOKEN}/builds",
         flask_app_database="external",
         flask_app_database_url=f"postgresql://hidden:{PASSWORD}@db.example.com/hidden",
         flask_app_database_variables={"password": "PGPASSWORD"},
@@ -103,18 +89,17 @@ def hidden(bare: Host, new_app: Callable[..., App], tmp_path_factory: pytest.Tem
         flask_app_watch_seconds=0.5,
     )
     (app.folder / "templates").mkdir(parents=True)
-    (app.folder / "templates/app.j2").write_text("TOKEN = '{{ flask_app_env.TOKEN }}'\n")
+    (app.folder / "templates/app.j2").write_text(f"TOKEN = '{{{{ flask_app_env.TOKEN }}}}'\nPASSWORD = '{IN_FILES}'\n")
     broken = probe_files(2)
-    broken["wsgi.py"] += '\nimport os\n\nraise RuntimeError("cannot log in with " + os.environ["TOKEN"])\n'
+    broken["wsgi.py"] += BROKEN
     app.publish([Commit(files=probe_files(1), tag="v1"), Commit(files=broken, tag="v2")])
     serve_git(bare, (folder / "id.pub").read_text())
 
     # The first line of the key is that of every such key.
-    secrets = [
-        form for secret in (TOKEN, SECRET_KEY, PASSWORD, GIT_TOKEN, *key.splitlines()[2:-1]) for form in forms(secret)
-    ]
-    runs, arguments = [], {}
-    with watched(bare, secrets, folder, arguments):
+    chosen = (TOKEN, ROTATED, IN_FILES, MIRROR_TOKEN, SECRET_KEY, PASSWORD, GIT_TOKEN)
+    secrets = [form for secret in (*chosen, *key.splitlines()[2:-1]) for form in forms(secret)]
+    runs = []
+    with watched(bare, secrets, folder) as arguments:
         runs.append(app.site("v1", arguments=["-vvv", "--diff"]).check())
         runs.append(app.deploy("v1", arguments=["-vvv"], flask_app_rebuild=True).check())
         runs.append(app.deploy("v2", arguments=["-vvv"]))
@@ -130,6 +115,9 @@ def hidden(bare: Host, new_app: Callable[..., App], tmp_path_factory: pytest.Tem
             app.variables["flask_app_repository"] = f"{address}/missing.git"
             runs.append(app.deploy("v1", arguments=["-vvv"]))
             app.variables["flask_app_repository"] = over_ssh
+        app.variables["flask_app_env"] = {"TOKEN": ROTATED}
+        runs.append(app.deploy("v1", arguments=["-vvv", "--diff"]).check())
+        runs.append(app.run("logs", arguments=["-vvv"]).check())
     assert runs[2].rc == 2
     return Hidden(app, secrets, runs, arguments)
 
@@ -147,7 +135,7 @@ def serve_git(host: Host, public_key: str) -> None:
 
 def test_app_has_its_secrets(hidden: Hidden):
     assert hidden.app.live()["code"] == "1"
-    assert hidden.app.ask("/env?name=TOKEN").json()["value"] == TOKEN
+    assert hidden.app.ask("/env?name=TOKEN").json()["value"] == ROTATED
     assert hidden.app.ask("/env?name=SECRET_KEY").json()["value"] == SECRET_KEY
     assert hidden.app.ask("/env?name=PGPASSWORD").json()["value"] == PASSWORD
 
@@ -161,28 +149,41 @@ def test_output_shows_none(hidden: Hidden):
 def test_repository_was_read_with_its_credentials(hidden: Hidden):
     asked = hidden.app.shell(f"journalctl --no-pager --output=cat --unit={UNIT}").splitlines()
     assert "GET /hidden.git/info/refs 1" in asked
-    (refused,) = hidden.runs[-1].results("release_build")
+    (refused,) = hidden.runs[-3].results("release_build")
     assert "http://127.0.0.1:8090/missing.git" in refused["msg"]
-    assert hidden.runs[-1].rc == 2
+    assert hidden.runs[-3].rc == 2
 
 
 def test_log_of_a_failure_is_shown_without_them(hidden: Hidden):
-    assert "cannot log in with ********" in hidden.runs[2].output
+    assert f"{FAILURE}******** or ********" in hidden.runs[2].output
+
+
+def test_what_a_command_prints_is_shown_without_them(hidden: Hidden):
+    """Of the release phase and of run.yml: variables, and what stands in the inventory's files alone."""
+    for run, module in ((hidden.runs[0], "release_run"), (hidden.runs[4], "app_run")):
+        (result,) = run.results(module)
+        assert result["output"] == ["the token is ********", *["TOKEN = ********", "PASSWORD = ********"] * 2]
+
+
+def test_lines_of_an_older_release_are_shown_without_its_secrets(hidden: Hidden):
+    """The token has another value by now."""
+    (result,) = hidden.runs[-1].results("app_logs")
+    assert any(f"{FAILURE}******** or ********" in line for line in result["output"])
 
 
 def test_argument_lists_show_none(hidden: Hidden):
-    for where, report in hidden.arguments.items():
-        assert CANARY in report, f"the watch on the {where} has seen nothing"
-        assert [line for line in report.splitlines() if CANARY not in line] == [], f"on the {where}"
+    hidden.arguments.check()
 
 
 def test_journal_holds_none_but_what_the_app_itself_wrote(hidden: Hidden):
-    journal = hidden.app.shell(
-        "journalctl --no-pager --all --output=short --unit=\\* --since=-2h | cat; journalctl --no-pager -t sudo -t sshd"
-    )
-    assert "release_build" in journal or "sudo" in journal
-    shown = [line for line in journal.splitlines() if any(word in line for word in hidden.words)]
-    assert [line for line in shown if "cannot log in with" not in line] == []
+    lines = hidden.app.shell("journalctl --no-pager --all --output=short --since=-2h").splitlines()
+    # Ansible writes there with which options each module is called.
+    for module in MODULES:
+        assert any(f"baremetal.flask.{module}" in line and "Invoked with" in line for line in lines), module
+    assert any("sudo" in line and "COMMAND=" in line for line in lines)
+    shown = [line for line in lines if any(word in line for word in hidden.words)]
+    assert len([line for line in shown if FAILURE in line]) > 0, "the app's own words are not there"
+    assert [line for line in shown if FAILURE not in line] == []
 
 
 def test_no_file_holds_one_but_those_of_root(hidden: Hidden):
