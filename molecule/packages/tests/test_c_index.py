@@ -118,7 +118,9 @@ def installed(crate: App, index: str, tmp_path_factory: pytest.TempPathFactory) 
     with watched(crate.machine, [PASSWORD, PATH_TOKEN], tmp_path_factory.mktemp("watch")) as seen:
         runs = [crate.deploy("private", arguments=["-vvv", "--diff"]).check()]
         runs.append(crate.deploy("absent", arguments=["-vvv"]))
-        runs.append(crate.deploy("absent", arguments=["-vvv"], flask_app_extra_index_urls=[SILENT]))
+        crate.variables["flask_app_extra_index_urls"] = [SILENT]
+        runs.append(crate.deploy("absent", arguments=["-vvv"]))
+        crate.variables["flask_app_extra_index_urls"] = [INDEX]
     assert [run.rc != 0 for run in runs] == [False, True, True]
     return runs, seen
 
