@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from ansible_collections.baremetal.flask.plugins.module_utils import repository_files
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
 #: What a requirements file was called on Fluxflex.
@@ -41,8 +42,7 @@ def check(folder: Path, chosen: str, path: Path, *, checkout: Path) -> None:
     if not path.is_file():
         what = "a folder" if path.is_dir() else "a link that leads nowhere"
         raise PhaseError(f"{chosen} is {what}, and not a file", advice="Commit the file itself.")
-    if not path.resolve().is_relative_to(checkout):
-        raise PhaseError(f"{chosen} leads out of the repository", advice="Commit the file itself.")
+    repository_files.content(path, checkout=checkout)
 
 
 def only_one(names: Collection[str], project: Mapping, *, in_workspace: bool) -> str:

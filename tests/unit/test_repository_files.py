@@ -96,6 +96,13 @@ def test_package_beside_the_app_is_looked_into_only_inside(checkout):
     assert wsgi.find(checkout / "backend", checkout=checkout)[0] == "wsgi:server"
 
 
+def test_import_is_followed_only_inside(checkout):
+    (checkout.parent / "lib.py").write_text("def create_app(config):\n    pass\n")
+    (checkout / "backend/lib.py").symlink_to("../../lib.py")
+    (checkout / "backend/wsgi.py").write_text("from lib import create_app\n")
+    assert wsgi.find(checkout / "backend", checkout=checkout)[0] == "wsgi:create_app()"
+
+
 def test_pointers_are_looked_for_only_inside(checkout):
     pointer = "version https://git-lfs.github.com/spec/v1\n"
     (checkout / ".gitattributes").write_text("* filter=lfs\n")
