@@ -6,30 +6,36 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 
-_MARK = re.compile(
-    r"(?P<folder>(?:.*/)?)(?P<mark>pyvenv\.cfg|bin/activate|Scripts/activate(\.bat)?"
-    r"|lib(64)?/python3[^/]*/site-packages|Lib/site-packages)"
+#: Each of these is in a virtualenv, under one of its names; one alone may be in something else, such as test data or
+#: the packages of an AWS Lambda layer.
+_MARKS = (
+    ("pyvenv.cfg",),
+    ("bin/activate", "Scripts/activate", "Scripts/activate.bat"),
+    ("lib/python3*/site-packages", "lib64/python3*/site-packages", "Lib/site-packages"),
 )
-#: The last parts of these paths: most names need no closer look.
-_LAST = {"pyvenv.cfg", "activate", "activate.bat", "site-packages"}
+_FIRST_PARTS = {mark.partition("/")[0] for names in _MARKS for mark in names}
 
 
-def refuse(checkout: Path) -> None:
+def refuse(checkout: Path, folder: Path) -> None:
     """
+    :param folder: the app's folder, in which, and directly below which, one mark is enough.
     :raises PhaseError: when there is a virtualenv anywhere in a checkout.
     """
-    for folder, folders, names in os.walk(checkout):
+    for name, folders, files in os.walk(checkout):
         folders.sort()
-        for name in sorted(_LAST.intersection(names) | _LAST.intersection(folders)):
-            if found := _MARK.fullmatch(str(Path(folder, name).relative_to(checkout))):
-                place = found["folder"] or found["mark"]
-                raise PhaseError(
-                    f"a virtualenv is committed in the repository: {place}",
-                    advice=f"Remove it (git rm -r --cached {place.rstrip('/')}) and add it to .gitignore: the deploy "
-                    "builds its own.",
-                )
+        if _FIRST_PARTS.isdisjoint([*folders, *files]):
+            continue
+        place = Path(name)
+        marks = [next((each for mark in names for each in place.glob(mark)), None) for names in _MARKS]
+        found = [mark for mark in marks if mark]
+        if len(found) > 1 or (found and folder in (place, place.parent) and any(marks[:2])):
+            told = str(place.relative_to(checkout)) + "/" if place != checkout else str(found[0].relative_to(checkout))
+            raise PhaseError(
+                f"a virtualenv is committed in the repository: {told}",
+                advice=f"Remove it (git rm -r --cached {told.rstrip('/')}) and add it to .gitignore: the deploy "
+                "builds its own.",
+            )

@@ -100,7 +100,12 @@ def find(
         if chosen == "pyproject.toml":
             _check_extras(project, extras)
         files = tuple(
-            dict.fromkeys([*project_metadata.files(folder, project), *project_metadata.settings_files(folder, inside)])
+            dict.fromkeys(
+                [
+                    *project_metadata.files(folder, project, checkout=inside),
+                    *project_metadata.settings_files(folder, inside),
+                ]
+            )
         )
         local = () if _stands_alone(folder, inside) else (inside,)
         return Dependencies(folder, chosen, files, builds or chosen == "setup.cfg", local, extras=tuple(extras))
@@ -110,7 +115,7 @@ def find(
 def _from_requirements(
     folder: Path, project: Mapping, *, file: str, extras: Sequence[str], checkout: Path
 ) -> Dependencies:
-    files = requirements_files.with_includes(folder / file, checkout=checkout)
+    files = requirements_files.with_includes(folder / file, folder=folder, checkout=checkout)
     local: list[Path] = []
     named: tuple[str, ...] = ()
     is_package = False
@@ -133,7 +138,7 @@ def _from_requirements(
         if extras:
             raise _no_extras(file)
         return Dependencies(folder, file, files, False, decisive)
-    decides = project_metadata.files(folder, project)
+    decides = project_metadata.files(folder, project, checkout=checkout)
     said = [path for path in decides if path.name != "pyproject.toml" or "project" in project]
     # Without a table of its own, the build backend knows: Poetry's reads another one.
     own = next(iter(said or (decides if "build-system" in project else ())), None)
@@ -151,7 +156,11 @@ def _from_uv(
     _check_extras(project, extras)
     places = [path.parent / place for place in uv_lock.places(lock, _inside(folder, path.parent))]
     files = dict.fromkeys(
-        [path, *project_metadata.files(folder, project), *project_metadata.settings_files(folder, checkout)]
+        [
+            path,
+            *project_metadata.files(folder, project, checkout=checkout),
+            *project_metadata.settings_files(folder, checkout),
+        ]
     )
     local = _decisive(places, checkout, locked=True)
     return Dependencies(folder, "uv.lock", tuple(files), builds, local, extras=tuple(extras))

@@ -89,11 +89,13 @@ def wrong(file: str, message: str) -> PhaseError:
 def _misfits(value: object, shape: object, where: str) -> Iterator[tuple[str, str]]:
     """Every place that does not fit, with what is wrong there. The values are not told: one may be a secret."""
     choices = {_kind(choice): choice for choice in (shape if isinstance(shape, tuple) else (shape,))}
-    chosen = choices.get(type(value), choices.get(object))
-    if chosen is None:
+    kind = next((kind for kind in (type(value), object) if kind in choices), None)
+    if kind is None:
         expected = " or ".join(_WORDS[kind] for kind in choices if kind is not type(None))
         yield where, f"is {_told(value)}, must be {expected}"
-    elif chosen is str and _NO_LINE.search(value):
+        return
+    chosen = choices[kind]
+    if chosen is str and _NO_LINE.search(value):
         yield where, "is text with a control character, must be one line of text"
     elif isinstance(chosen, list):
         for number, item in enumerate(value):

@@ -31,17 +31,26 @@ _VERSION = 1
 _RESERVE_MB = 64
 
 
+#: By which apps find their database: the platform's name, Flask-SQLAlchemy's, and that as Flask itself reads it.
+DATABASE_VARIABLES = ("DATABASE_URL", "SQLALCHEMY_DATABASE_URI", "FLASK_SQLALCHEMY_DATABASE_URI")
+
+
+def database_urls(app: App, release: Release | None) -> dict[str, str]:
+    """The databases that an app's variables name, each with one of these; what its release says wins."""
+    found: dict[str, str] = {}
+    for path in (app.platform_env, release.env if release else None):
+        if path and path.is_file():
+            found |= envfile.read(path)
+    return {found[name]: name for name in reversed(DATABASE_VARIABLES) if found.get(name)}
+
+
 def database_url(app: App, release: Release | None = None) -> str:
-    """By what the app finds its database; what its release says wins, as it does for the app.
+    """By what the app finds its database: the first that is on a server, if there is one.
 
     :param release: None for the one that is live.
     """
-    found = ""
-    release = release or app.live()
-    for path in (app.platform_env, release.env if release else None):
-        if path and path.is_file():
-            found = envfile.read(path).get("DATABASE_URL", found)
-    return found
+    urls = [*reversed(database_urls(app, release or app.live()))]
+    return next((url for url in urls if server_dump.server(url, user=app.user)), urls[0] if urls else "")
 
 
 def database_server(app: App, release: Release | None = None) -> server_dump.Server | None:

@@ -106,13 +106,12 @@ def _only_installs(number: int, line: str) -> bool:
 
 
 def _commands(line: str) -> Iterator[list[str]]:
-    """The words of each command in a line of shell, without redirections; none when the shell will refuse it."""
-    try:
-        words = iter(procfile.split(line))
-    except ValueError:
-        return
+    """The words of each command in a line of shell, without redirections and comments."""
+    words = iter(procfile.split(line))
     command: list[str] = []
     for word in words:
+        if word.startswith("#"):
+            break
         if set(word) <= set("<>&") and not set(word) <= {"&"}:
             next(words, "")
         elif set(word) <= set("();|&"):

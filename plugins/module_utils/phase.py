@@ -44,10 +44,11 @@ _PUBLIC = {
 #: What begins with the password of an address such as ``postgresql://shop:s3cret@db.example.com/shop``, and goes up to
 #: the last @: which one ends the password is not known when it has an @ or a / itself.
 _PASSWORD = re.compile(r"://[^/\s:@]*:((?:(?!://)\S)+)@")
-#: What may be a secret in a file of settings: a text in quotes, what follows = or : on a line, a word alone on a line.
+#: What may be a secret in a file of settings: a text in quotes, what follows = or : on a line, and a word alone on a
+#: line where it is long or has a digit.
 _IN_QUOTES = re.compile(r"""(["'])((?:(?!\1).)+)\1""")
 _AFTER_NAME = re.compile(r"^[^=:\n]+[=:][ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
-_ALONE = re.compile(r"^[ \t]*(\S+)[ \t]*$", re.MULTILINE)
+_ALONE = re.compile(r"^[ \t]*((?=\S*[0-9])\S+|\S{12,})[ \t]*$", re.MULTILINE)
 #: A disk with this much free space is not what a program calls full.
 _PLENTY_MB = 1024
 
@@ -67,6 +68,8 @@ class Phase:
         self.app = App(module.params["app"])
         self.deployer = module.params["deployer"]
         self.secrets: list[str] = []
+        #: What is blanked, the longest first, as long as there are so many secrets.
+        self._blanked: tuple[int, list[str]] = (0, [])
         #: The phases that this call has been through already.
         self.earlier: list[dict[str, Any]] = []
 
@@ -135,11 +138,11 @@ class Phase:
             self.hide(secrets_in(path.read_text(encoding="utf-8", errors="surrogateescape")))
 
     def redact(self, text: str) -> str:
-        for secret in sorted(set(self.secrets), key=len, reverse=True):
+        if self._blanked[0] != len(self.secrets):
+            lines = {line for secret in self.secrets for line in secret.splitlines() if len(line) >= _SECRET_LENGTH}
+            self._blanked = len(self.secrets), sorted({*self.secrets, *lines}, key=len, reverse=True)
+        for secret in self._blanked[1]:
             text = text.replace(secret, "********")
-            for line in secret.splitlines():
-                if len(line) >= _SECRET_LENGTH:
-                    text = text.replace(line, "********")
         return text
 
     def events(self, interrupted: lease.Lease | None = None) -> list[history.Event]:
@@ -186,7 +189,7 @@ def secrets_in(content: str) -> list[str]:
     """What may be a secret in a file of settings.
 
     >>> secrets_in('[mail]\\npassword = "s3cr3t"\\n')
-    ['s3cr3t', '"s3cr3t"', '[mail]']
+    ['s3cr3t', '"s3cr3t"']
     """
     quoted = [found[2] for found in _IN_QUOTES.finditer(content)]
     return [*quoted, *_AFTER_NAME.findall(content), *_ALONE.findall(content)]

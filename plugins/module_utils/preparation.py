@@ -34,7 +34,7 @@ def prepare(
     if not uv.is_file():
         raise PhaseError(f"{uv} is missing on this host", advice="Run provision.yml, then this again.")
     # Before minutes of building: what fails whatever they do.
-    committed_virtualenv.refuse(release.src)
+    committed_virtualenv.refuse(release.src, folder)
     asked = pythons.wanted(settings.python, folder, checkout=release.src)
     if settings.apt_packages and (missing := debian.find_missing(settings.apt_packages)):
         raise PhaseError(

@@ -202,11 +202,9 @@ def split(command: str) -> list[str]:
     lexer.commenters = ""
     lexer.whitespace_split = True
     words: list[str] = []
+    # An apostrophe in a comment is none that needs an end.
     with contextlib.suppress(ValueError):
-        for word in lexer:
-            if word.startswith("#"):
-                break
-            words.append(word)
+        words.extend(lexer)
     return words
 
 

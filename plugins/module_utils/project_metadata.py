@@ -30,16 +30,17 @@ _BY_PLACE = re.compile(r"@\s*(file:|(?!\S*://)\S)")
 _FOLDERS = ("find-links", "index", "index-url", "extra-index-url")
 
 
-def files(folder: Path, project: Mapping) -> tuple[Path, ...]:
+def files(folder: Path, project: Mapping, *, checkout: Path) -> tuple[Path, ...]:
     """The files that say what the project in a folder depends on, the one to ask first.
 
     :param project: the content of its pyproject.toml.
+    :param checkout: no file outside it is named.
     """
     names = ["pyproject.toml"] if project else []
     if dynamic(project):
         names += [*_SETUP, *requirements_files.texts(project.get("tool", {}))]
     paths = (folder / name for name in names)
-    return tuple(dict.fromkeys(path for path in paths if path.is_file()))
+    return tuple(dict.fromkeys(path for path in paths if repository_files.holds(checkout, path)))
 
 
 def dynamic(project: Mapping) -> list[str]:

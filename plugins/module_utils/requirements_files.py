@@ -35,9 +35,12 @@ _ARCHIVES = (".whl", ".zip", ".gz", ".tgz", ".bz2", ".tbz", ".xz", ".txz", ".zst
 _HERE = re.compile(r"\$\{(?:PROJECT_ROOT|PWD)\}")
 
 
-def with_includes(path: Path, *, checkout: Path, seen: tuple[Path, ...] = (), origin: str = "") -> tuple[Path, ...]:
+def with_includes(
+    path: Path, *, folder: Path, checkout: Path, seen: tuple[Path, ...] = (), origin: str = ""
+) -> tuple[Path, ...]:
     """A requirements file and every file that it includes with -r or -c, each once.
 
+    :param folder: the app's folder.
     :param origin: where the file is included, for people.
     """
     if path in seen:
@@ -45,6 +48,7 @@ def with_includes(path: Path, *, checkout: Path, seen: tuple[Path, ...] = (), or
     content = repository_files.text(path, checkout=checkout, origin=origin)
     if content is None:
         raise PhaseError(f"{path.name} is no file in the repository{origin}", advice="Commit it, or remove the line.")
+    content = _HERE.sub(str(folder), content)
     if wrong := _UNREADABLE.search(content):
         raise PhaseError(
             f"{path.name} line {_line_number(content, wrong.start('line'))} cannot be read by uv: {wrong['line']}",
@@ -54,7 +58,7 @@ def with_includes(path: Path, *, checkout: Path, seen: tuple[Path, ...] = (), or
     for found in _OPTION.finditer(content):
         if found["include"] and not _is_address(found):
             origin = f" (included in {path.name} line {_line_number(content, found.start('value'))})"
-            seen = with_includes(_beside(path, found), checkout=checkout, seen=seen, origin=origin)
+            seen = with_includes(_beside(path, found), folder=folder, checkout=checkout, seen=seen, origin=origin)
     return seen
 
 
@@ -67,7 +71,8 @@ def _value(option: re.Match[str]) -> str:
 
 
 def _is_address(option: re.Match[str]) -> bool:
-    return "://" in _value(option)
+    """Whether it is one, or a variable that may hold one."""
+    return "://" in _value(option) or "${" in _value(option)
 
 
 def _beside(file: Path, option: re.Match[str]) -> Path:
@@ -111,7 +116,7 @@ def _is_there(path: Path) -> bool:
 
 def without_app(file: Path, folder: Path) -> str:
     """A requirements file with a blank line for the one that names the app, fit to stand in another folder."""
-    lines = read(file).splitlines(keepends=True)
+    lines = _HERE.sub(str(folder), read(file)).splitlines(keepends=True)
     kept = "".join("\n" if place(line, folder)[0] == folder else line for line in lines)
     return _OPTION.sub(
         lambda found: found[0] if _is_address(found) else f"{found['option']}{_beside(file, found)} ", kept

@@ -5,43 +5,40 @@
 
 from __future__ import annotations
 
-from ansible_collections.baremetal.flask.plugins.module_utils import as_user, envfile, server_dump, sqlite_dump
+from ansible_collections.baremetal.flask.plugins.module_utils import as_user, dumps, server_dump, sqlite_dump
+from ansible_collections.baremetal.flask.plugins.module_utils.command import run
 from ansible_collections.baremetal.flask.plugins.module_utils.errors import PhaseError
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App, Release
 
-#: By which apps find their database: the platform's name, Flask-SQLAlchemy's, and that as Flask itself reads it.
-VARIABLES = ("DATABASE_URL", "SQLALCHEMY_DATABASE_URI", "FLASK_SQLALCHEMY_DATABASE_URI")
 #: SQLAlchemy's drivers for plain files of SQLite. Others encrypt them, or ask a server.
 _PLAIN_SQLITE = ("sqlite", "sqlite+pysqlite", "sqlite+pysqlite_numeric", "sqlite+aiosqlite")
 
 
-def find(app: App, release: Release) -> tuple[dict[str, int], str]:
+def find(app: App, release: Release, *, sha: str = "") -> tuple[dict[str, int], str]:
     """The tables in all that the release's variables name and in every SQLite file of the app's data.
 
     An app writes below its data folder alone. So a file is found there whatever a relative path in a URL begins at,
-    and without any URL.
+    and without any URL. One that is as the repository has it is no data: each release lays it down where there is none.
 
+    :param sha: the commit of the release; "" when the repository is not to be asked.
     :returns: variables and files with the number of tables there, and why there may be more ("" when these are all).
     """
-    found, unknown = _in_files(app)
-    for url, name in _urls(app, release).items():
+    found, unknown = _in_files(app, _committed(app, sha) if sha else [])
+    for url, name in dumps.database_urls(app, release).items():
         found[name], why = _named(url, name, user=app.user)
         unknown = unknown or why
     return {where: number for where, number in found.items() if number}, unknown
 
 
-def _urls(app: App, release: Release) -> dict[str, str]:
-    """The databases that the release's variables name, each with one of the variables."""
-    found: dict[str, str] = {}
-    for path in (app.platform_env, release.env):
-        if path.is_file():
-            found |= envfile.parse(path.read_text(encoding="utf-8"))
-    return {found[name]: name for name in reversed(VARIABLES) if found.get(name)}
+def _committed(app: App, sha: str) -> list[str]:
+    """The ids of all files of a commit."""
+    listed = run(["git", f"--git-dir={app.repository}", "ls-tree", "-r", sha], check=False)
+    return [line.split()[2] for line in listed.splitlines() if len(line.split()) > 2]
 
 
-def _in_files(app: App) -> tuple[dict[str, int], str]:
+def _in_files(app: App, committed: list[str]) -> tuple[dict[str, int], str]:
     try:
-        return as_user.call(app.user, sqlite_dump.tables, str(app.data)), ""
+        return as_user.call(app.user, sqlite_dump.tables, str(app.data), committed), ""
     except (OSError, PhaseError) as error:
         return {}, str(error)
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 
 def content(place: Path) -> list[tuple[str, str]]:
-    """A hash of each file, by its name. Links to folders are told by where they lead, and not followed."""
+    """A hash of each file, by its name. Links that lead to folders or elsewhere are told by their words, and not
+    followed."""
     paths = [place] if place.is_file() else sorted(path for path in place.rglob("*") if _is_told(path))
-    return [(str(path.relative_to(place)), _hash(path)) for path in paths]
+    root = place.resolve()
+    return [(str(path.relative_to(place)), _hash(path, root)) for path in paths]
 
 
 def keeps_inside(place: Path) -> bool:
@@ -25,5 +27,8 @@ def _is_told(path: Path) -> bool:
     return path.is_file() or path.is_symlink()
 
 
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else str(path.readlink())
+def _hash(path: Path, root: Path) -> str:
+    if not path.is_file() or not path.resolve().is_relative_to(root):
+        return str(path.readlink())
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -23,7 +23,7 @@ _VERIFIED = {
 #: PyMySQL and its asynchronous relatives verify the server's name as soon as they know a certificate.
 _VERIFIED_BY_DEFAULT = {"ssl_ca": "{ca}"}
 #: A part of a path that is a token rather than a name.
-_TOKEN = re.compile(r"(?=.*[0-9]).{12,}|.{20,}")
+_TOKEN = re.compile(r"(?=.*[0-9]).{12,}|(?!(?:[a-z]+-)+[a-z]+$).{20,}")
 _PERCENT_ENCODED = (
     "write @ : / # ? % and blanks in a user name or password percent-encoded (%40 %3A %2F %23 %3F %25 %20)"
 )

@@ -87,7 +87,11 @@ def for_flask(entry_point: str, import_path: Path, *, checkout: Path) -> str:
     there = _module(import_path, "", module) if name in _NAMES else None
     if there is None:
         return entry_point
-    offer = _offer(there[1], checkout)
+    try:
+        offer = _offer(there[1], checkout)
+    except PhaseError:
+        # Of a Python newer than the one that runs this, perhaps.
+        return entry_point
     return module if name in offer.callables or (name == "application" and "app" in offer.values) else entry_point
 
 
@@ -247,7 +251,7 @@ def _imported(node: ast.ImportFrom, path: Path, checkout: Path) -> Path | None:
         while (folder / "__init__.py").is_file():
             folder = folder.parent
         folders = [folder, folder / "src"]
-    place = "/".join((node.module or ".").split("."))
+    place = (node.module or "").replace(".", "/") or "."
     files = (each / name for each in folders for name in (f"{place}/__init__.py", f"{place}.py"))
     return next((file for file in files if repository_files.holds(checkout, file)), None)
 

@@ -150,7 +150,7 @@ def _refuse_full(this: phase.Phase, release: Release, found: manifest.Manifest) 
 
     :raises PhaseError: when that cannot be told.
     """
-    held, unknown = tables.find(this.app, release)
+    held, unknown = tables.find(this.app, release, sha=found.sha)
     again = f"-e flask_app_init_again={this.app.name}"
     if unknown and not held:
         raise PhaseError(

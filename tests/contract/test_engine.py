@@ -68,7 +68,8 @@ LAYERS = [
     ["certificate", "redis"],
     # Dumps and backups, in the layers that the program on a host needs.
     ["server_dump", "restic", "backup_units"],
-    ["dumps", "tables"],
+    ["dumps"],
+    ["tables"],
     ["backup"],
     ["backup_program"],
     # What one part of the host is like.

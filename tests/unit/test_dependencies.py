@@ -191,26 +191,35 @@ def test_file_that_is_none_of_requirements_is_not_read_as_one(project, file, mes
 
 
 @pytest.mark.parametrize(
-    ("file", "told"),
+    ("files", "told"),
     [
-        ("pyvenv.cfg", "pyvenv.cfg"),
-        ("bin/activate", "bin/activate"),
-        ("env/pyvenv.cfg", "env/"),
-        ("v/bin/activate", "v/"),
-        ("v/Scripts/activate.bat", "v/"),
-        ("backend/venv/pyvenv.cfg", "backend/venv/"),
-        ("venv/lib/python3.9/site-packages/flask/app.py", "venv/"),
-        ("a/b/.venv/Lib/site-packages/flask/app.py", "a/b/.venv/"),
+        (["pyvenv.cfg"], "pyvenv.cfg"),
+        (["bin/activate"], "bin/activate"),
+        (["env/pyvenv.cfg"], "env/"),
+        (["v/bin/activate"], "v/"),
+        (["v/Scripts/activate.bat"], "v/"),
+        (["backend/venv/pyvenv.cfg", "backend/venv/bin/activate"], "backend/venv/"),
+        (["venv/bin/activate", "venv/lib/python3.9/site-packages/flask/app.py"], "venv/"),
+        (["a/b/.venv/pyvenv.cfg", "a/b/.venv/Lib/site-packages/flask/app.py"], "a/b/.venv/"),
     ],
 )
-def test_committed_virtualenv_is_refused_wherever_it_is(project, file, told):
+def test_committed_virtualenv_is_refused_wherever_it_is(project, files, told):
+    folder = project({"app.py": "", **dict.fromkeys(files, "")})
     with pytest.raises(PhaseError, match=f"a virtualenv is committed in the repository: {re.escape(told)}$") as caught:
-        committed_virtualenv.refuse(project({"app.py": "", file: ""}))
+        committed_virtualenv.refuse(folder, folder)
     assert f"(git rm -r --cached {told.rstrip('/')})" in caught.value.advice
 
 
-def test_what_is_no_virtualenv_is_left_alone(project):
-    committed_virtualenv.refuse(project({"bin/activate.py": "", "shop/activate": "", "lib/site-packages.md": ""}))
+@pytest.mark.parametrize(
+    "file",
+    [
+        *("bin/activate.py", "shop/activate", "lib/site-packages.md", "tests/data/venv/pyvenv.cfg"),
+        *("layers/util/python/lib/python3.9/site-packages/x.py", "windows/Lib/site-packages/x.py"),
+    ],
+)
+def test_what_is_no_virtualenv_is_left_alone(project, file):
+    folder = project({file: ""})
+    committed_virtualenv.refuse(folder, folder)
 
 
 @pytest.mark.parametrize("line", ['-r "base 2.txt"', "--requirement='base 2.txt'  # all", "-c 'base 2.txt'"])
@@ -424,6 +433,31 @@ def test_key_changes_when_what_is_installed_may_change(project, before, after):
 )
 def test_key_stays_when_only_the_app_changes(project, before, after):
     assert key(project(before)) == key(project(after))
+
+
+def test_key_knows_nothing_of_what_lies_outside(project, tmp_path):
+    """A setup.py that computes its dependencies makes the whole checkout decide, and nothing beside it."""
+    keys = set()
+    for content in ("a", "b"):
+        folder = project({"setup.py": "setup(install_requires=open('needs.txt').read())", "needs.txt": "flask"})
+        (tmp_path / "outside.txt").write_text(content)
+        (folder / "link.txt").symlink_to(tmp_path / "outside.txt")
+        (folder / "inside.txt").symlink_to("needs.txt")
+        keys.add(key(folder))
+        (folder / "link.txt").unlink()
+        (folder / "inside.txt").unlink()
+    assert len(keys) == 1
+
+
+def test_file_of_dynamic_dependencies_outside_is_not_read(project, tmp_path):
+    outside = tmp_path / "outside.txt"
+    table = '[project]\nname = "a"\ndynamic = ["dependencies"]\n'
+    table += f'[tool.setuptools.dynamic]\ndependencies = {{file = ["{outside}"]}}\n'
+    keys = set()
+    for content in ("a", "b"):
+        outside.write_text(content)
+        keys.add(key(project({"pyproject.toml": table})))
+    assert len(keys) == 1
 
 
 def test_key_changes_with_a_folder_in_a_lock_that_only_uv_reads(project):

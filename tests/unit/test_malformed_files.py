@@ -310,3 +310,8 @@ def test_file_place_and_fix_are_told(file, text, message):
     with pytest.raises(PhaseError, match=f"^{file}: {re.escape(message)}") as caught:
         read(file, text)
     assert "Correct the file" in caught.value.advice
+
+
+@pytest.mark.parametrize("name", ["env", "scripts", "formation", "cron", "healthchecks", "addons", "buildpacks"])
+def test_null_in_app_json_is_nothing(name):
+    assert app_json.parse(json.dumps({name: None})) == app_json.Suggested()

@@ -51,6 +51,7 @@ def test_password_is_hidden_as_it_was_before_it_was_encoded():
         ("https://packages.example.com/a%2Bs3cr3t0token/", {"a%2Bs3cr3t0token", "a+s3cr3t0token"}),
         ("https://packages.example.com/simple?key=hidden&other", {"hidden", "other"}),
         # Names of folders, which a person wants to read.
+        ("https://packages.example.com/python-build-standalone/releases/download", set()),
         ("https://packages.example.com/repository/pypi-internal/v2/simple", set()),
         ("https://gitlab.example.com/api/v4/projects/1234/packages/pypi/simple", set()),
         ("https://packages.example.com:8443/", set()),

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.baremetal.flask.plugins.module_utils import tables
+from ansible_collections.baremetal.flask.plugins.module_utils import dumps, tables
 from ansible_collections.baremetal.flask.plugins.module_utils.layout import App
 
 
@@ -101,7 +103,7 @@ def test_file_that_is_damaged_is_not_taken_for_an_empty_one(app, told):
         ("geheim", "is no URL"),
     ],
 )
-@pytest.mark.parametrize("name", tables.VARIABLES)
+@pytest.mark.parametrize("name", dumps.DATABASE_VARIABLES)
 def test_what_cannot_be_asked_is_told_without_secrets(app, told, name, url, why):
     assert told({"DATABASE_URL": f"sqlite:///{app.sqlite}"}, **{name: url}) == ({}, f"{name} {why}")
 
@@ -120,3 +122,35 @@ def test_every_database_is_asked_and_what_is_full_counts(app, told):
     found, why = told({"DATABASE_URL": f"sqlite:///{app.sqlite}"}, SQLALCHEMY_DATABASE_URI="oracle://db/shop")
     assert found == {app.sqlite.name: 1}
     assert why.startswith("SQLALCHEMY_DATABASE_URI is for oracle")
+
+
+def test_file_that_is_as_the_repository_has_it_is_no_data(app, told):
+    """Each release lays it down where there is none yet."""
+    make(app.instance / "seed.sqlite", "CREATE TABLE pages (id)")
+    work = app.base / "work"
+    shutil.copytree(app.instance, work / "instance")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", "-C", str(work)]
+    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message=x"]):
+        subprocess.run([*git, *words], check=True)
+    sha = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    app.repository.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["git", "clone", "--quiet", "--bare", str(work), str(app.repository)], check=True)
+    told()
+    release = app.release("e1ca3a1f00aa-1b2c3d4e")
+    assert tables.find(app, release) == ({"instance/seed.sqlite": 1}, "")
+    assert tables.find(app, release, sha=sha) == ({}, "")
+    make(app.instance / "seed.sqlite", "CREATE TABLE more (id)")
+    assert tables.find(app, release, sha=sha) == ({"instance/seed.sqlite": 2}, "")
+
+
+def test_dump_is_of_the_database_on_a_server_whatever_variable_names_it(app, told):
+    shop = "postgresql://shop:pw@db.example.com/shop"
+    told({"DATABASE_URL": f"sqlite:///{app.sqlite}"}, SQLALCHEMY_DATABASE_URI=shop)
+    release = app.release("e1ca3a1f00aa-1b2c3d4e")
+    assert dumps.database_url(app, release) == shop
+    told({"DATABASE_URL": "mysql://a:b@db.example.com/own"}, SQLALCHEMY_DATABASE_URI=shop)
+    assert dumps.database_url(app, release) == "mysql://a:b@db.example.com/own"
+    told({"DATABASE_URL": f"sqlite:///{app.sqlite}"})
+    assert dumps.database_url(app, release) == f"sqlite:///{app.sqlite}"
+    told()
+    assert dumps.database_url(app, release) == ""

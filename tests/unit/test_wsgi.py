@@ -325,6 +325,16 @@ def test_flask_app_that_names_nothing_is_refused(tmp_path, flask_app, told):
         wsgi.find(tmp_path / "app", flask_app)
 
 
+def test_module_of_another_python_is_left_to_flask(tmp_path):
+    folder = lay(tmp_path, {"shop.py": "this is no Python of today\napp = 1\n"})
+    assert wsgi.for_flask("shop:app", folder, checkout=folder) == "shop:app"
+
+
+def test_import_from_the_package_itself_is_followed(tmp_path):
+    files = {"shop/__init__.py": "def make_wsgi(config=None):\n    pass\n", "shop/wsgi.py": "from . import make_wsgi\n"}
+    assert wsgi.find(lay(tmp_path, files), "shop.wsgi:make_wsgi")[0] == "shop.wsgi:make_wsgi()"
+
+
 @pytest.mark.parametrize(
     ("module", "entry_point", "expected"),
     [
